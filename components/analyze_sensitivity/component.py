@@ -1,0 +1,31 @@
+"""The ``analyze_sensitivity`` step."""
+
+from kfp import dsl
+
+
+@dsl.component(base_image="reprune/reprune:0.1.0", install_kfp_package=False)
+def analyze_sensitivity(
+    sensitivity: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+    dense: dsl.Input[dsl.Model],
+    workload: str,
+    store: str,
+    run: str,
+) -> None:
+    """Measure how much the loss rises as each group of channels narrows.
+
+    Args:
+        sensitivity: A curve with error bars for each group, as JSON.
+        report: The curves.
+        dense: The dense model.
+        workload: The workload, as JSON.
+        store: URI of the store: a folder or ``s3://bucket/prefix``.
+        run: Identifier of the run, under which the step leaves its record.
+    """
+    from pathlib import Path
+
+    from reprune.step import Step
+    from reprune.steps import analyze_sensitivity as work
+
+    with Step("analyze_sensitivity", workload=workload, store=store, run=run) as step:
+        work.run(step, dense=Path(dense.path), sensitivity=Path(sensitivity.path), report=Path(report.path))

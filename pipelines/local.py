@@ -1,0 +1,61 @@
+"""The pipeline on this machine, through kfp.local: no server, no container, a process a step."""
+
+import contextlib
+import os
+import secrets
+import time
+import warnings
+from pathlib import Path
+
+from kfp import local
+
+from reprune.events import VARIABLE, WATCHER
+from reprune.pipelines import recurring
+from reprune.step import METRICS_FOLDER
+from reprune.workload import Workload
+
+
+class Scratch:
+    """The folder of one local run: its log, its events, and what the steps hand each other.
+
+    Args:
+        root: Folder of all local runs.
+        workload: Name of the workload.
+    """
+
+    KEPT = 5
+
+    def __init__(self, root: Path, workload: str) -> None:
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        self.folder = (root / workload / name).resolve()
+        self.folder.mkdir(parents=True)
+        self.log = self.folder / "log.txt"
+        self.events = self.folder / "events.jsonl"
+        self.artifacts = self.folder / "artifacts"
+
+    def forget_older(self) -> None:
+        """Delete the folders of older runs, but for the last few."""
+        import shutil
+
+        for folder in sorted(self.folder.parent.iterdir())[: -self.KEPT]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(workload: Workload, scratch: Scratch, *, store: str, trigger: str) -> None:
+    """Run the pipeline in this process, each step in one of its own; returns when it has ended, however it did.
+
+    Args:
+        workload: The workload.
+        scratch: Where the log, the events and the artifacts go.
+        store: URI of the store; a folder must be absolute.
+        trigger: What started the run.
+    """
+    os.environ[VARIABLE] = str(scratch.events)
+    os.environ[WATCHER] = str(os.getpid())
+    os.environ.setdefault(METRICS_FOLDER, str(scratch.folder.parent.parent / "metrics"))
+    with scratch.log.open("w", buffering=1) as log, contextlib.redirect_stdout(log), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        local.init(
+            runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(scratch.artifacts), raise_on_error=False
+        )
+        recurring.build(workload, store=store)(trigger=trigger)

@@ -1,0 +1,38 @@
+"""Keep neural networks pruned for as long as they are in production.
+
+What a user of the library needs is here, imported when first used, since torch alone takes seconds::
+
+    import reprune
+
+    champion = reprune.champion("digits")  # from ./reprune-store, or store="s3://bucket/prefix"
+    model = champion.torch()  # a torch.nn.Module in eval mode
+    session = champion.onnx()  # an onnxruntime.InferenceSession
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "RepruneError": "reprune.errors",
+    "analyze": "reprune.pruning",
+    "champion": "reprune.champion",
+    "load": "reprune.bundle",
+    "open_store": "reprune.store",
+    "prune": "reprune.pruning",
+    "replay": "reprune.pruning",
+    "save": "reprune.bundle",
+}
+
+__all__ = ["__version__", *sorted(_PLACES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'reprune' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,79 @@
+"""The model in production, for those who serve it."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from reprune.errors import InputError
+from reprune.hardware.target import Target
+from reprune.registry import Registry, Version
+from reprune.store import open_store
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from torch import nn
+
+DEFAULT_STORE = "reprune-store"
+ONNX = "model.onnx"
+
+
+class ChampionModel:
+    """A version of a workload's model, fetched and verified when it is loaded.
+
+    Args:
+        registry: Where it is kept.
+        version: Which one.
+    """
+
+    def __init__(self, registry: Registry, version: Version) -> None:
+        self._registry = registry
+        self.version = version
+
+    def torch(self, *, factory: str | None = None) -> "nn.Module":
+        """Return the pruned torch model, in eval mode.
+
+        It is built by the entry point that the version names, or by ``factory``, from this environment.
+
+        Raises:
+            IntegrityError: A file is gone or not what its digest says.
+            InputError: The entry point is not to be found.
+        """
+        from reprune import bundle
+
+        with TemporaryDirectory() as folder:
+            names = [file.path for file in self.version.files if file.path in bundle.FILES]
+            return bundle.load(self._registry.fetch(self.version, Path(folder), only=names), factory=factory)
+
+    def onnx(self, target: Target | None = None) -> "onnxruntime.InferenceSession":
+        """Return a session of the ONNX model; it needs none of the workload's code.
+
+        Args:
+            target: Provider and threads; by default one CPU thread.
+
+        Raises:
+            IntegrityError: The file is gone or not what its digest says.
+        """
+        from reprune.hardware.session import open_session
+
+        with TemporaryDirectory() as folder:
+            fetched = self._registry.fetch(self.version, Path(folder), only=[ONNX])
+            return open_session(fetched / ONNX, target or Target())
+
+
+def champion(workload: str, store: str | Path = DEFAULT_STORE, *, endpoint_url: str | None = None) -> ChampionModel:
+    """Return the champion of a workload.
+
+    Args:
+        workload: Its name.
+        store: A folder or ``s3://bucket/prefix``.
+        endpoint_url: The S3 server; by default the one that the usual AWS variables name.
+
+    Raises:
+        InputError: The workload has no champion in this store.
+        IntegrityError: The champion is damaged or gone.
+    """
+    registry = Registry(open_store(store, endpoint_url=endpoint_url), workload)
+    current = registry.champion()
+    if current is None:
+        raise InputError(f"{workload} has no champion in {registry.store.uri}.", f"Make one: reprune run {workload}.")
+    return ChampionModel(registry, registry.version(current.version))

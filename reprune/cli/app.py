@@ -1,0 +1,69 @@
+"""All commands together, and what becomes of their errors; nothing heavy is imported before it is needed."""
+
+import os
+import signal
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from reprune import __version__
+from reprune.cli import registry, run, workload
+from reprune.errors import RepruneError
+
+app = typer.Typer(
+    name="reprune",
+    help="Keep neural networks pruned for as long as they are in production.",
+    epilog="Start with `reprune run digits`, then `reprune init` for a model of your own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for group in (run, workload, registry):
+    group.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"reprune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """Run the command line; every error that reprune raises on purpose is a message and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except RepruneError as error:
+        _show(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _terminate(*_: Any) -> None:
+    sys.exit(143)
+
+
+def _show(error: RepruneError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text("error: ", style="bold red") + Text(error.message))
+    if error.remedy:
+        console.print(Text("  → ", style="bold") + Text(error.remedy))

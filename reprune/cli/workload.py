@@ -1,0 +1,72 @@
+"""``init``, ``schema`` and ``compile``: the workload file and what is made from it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reprune.cli.options import DEFAULT_STORE, StoreOption
+from reprune.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(init)
+    app.command()(schema)
+    app.command("compile")(compile_)
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("workload.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a commented workload file to start from.
+
+    Then put your model and data into it and `reprune run workload.yaml`.
+    """
+    from importlib import resources
+
+    if path.exists() and not force:
+        raise InputError(f"{path} exists already.", "Name another file, or add --force to replace it.")
+    try:
+        path.write_text((resources.files("reprune.workloads") / "template.yaml").read_text())
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}.", "Name a file in a folder that exists."
+        ) from None
+    typer.echo(f"Wrote {path}. Put your model and data into it, then: reprune run {path}")
+
+
+def schema() -> None:
+    """Print the JSON schema of a workload file, for editors.
+
+    With `# yaml-language-server: $schema=workload.schema.json` as its first line, most editors complete its keys.
+    """
+    import json
+
+    from reprune import workload
+
+    typer.echo(json.dumps(workload.schema(), indent=2))
+
+
+def compile_(
+    workload: Annotated[str, typer.Argument(help="A shipped workload (digits ...) or a YAML file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("pipeline.yaml"),
+    store: StoreOption = DEFAULT_STORE,
+    image: Annotated[str | None, typer.Option(help="Container image of every step.", show_default=False)] = None,
+) -> None:
+    """Compile the pipeline for Kubeflow Pipelines.
+
+    It is the very pipeline that `reprune run` executes here.
+
+    Example: reprune compile digits --store s3://models/reprune -o pipeline.yaml
+    """
+    from reprune import workload as contract
+
+    loaded = contract.load(workload)
+    if output.suffix not in (".yaml", ".yml"):
+        raise InputError(f"--output: {str(output)!r} is no .yaml file.", "Name it like pipeline.yaml.")
+    from reprune.pipelines.compiling import compile_pipeline
+
+    compile_pipeline(loaded, output, store=store, image=image)
+    typer.echo(f"Wrote {output}: pipeline reprune-{loaded.name}.")

@@ -1,0 +1,35 @@
+"""Digests: what makes data, code, models and settings comparable across machines and months."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1 << 20
+
+
+def of_bytes(data: bytes) -> str:
+    """Return the sha256 of some bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def of_file(path: Path) -> str:
+    """Return the sha256 of a file, in hex, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def of_json(value: Any) -> str:
+    """Return the sha256 of a JSON value, whatever the order of its keys."""
+    return of_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def of_code(folder: Path) -> str:
+    """Return the sha256 over the names and contents of a folder's Python files, hidden folders left out."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        relative = path.relative_to(folder)
+        if any(part.startswith(".") or part == "__pycache__" for part in relative.parts):
+            continue
+        digest.update(f"{relative.as_posix()}\0{of_file(path)}\n".encode())
+    return digest.hexdigest()

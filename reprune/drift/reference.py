@@ -1,0 +1,94 @@
+"""What a champion was made for, frozen with it: a bounded sample that later windows are compared with."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch.utils.data import ConcatDataset
+
+from reprune import digest, tasks
+from reprune.data import Data
+from reprune.drift.features import Column, Sample, sample
+from reprune.errors import IntegrityError
+from reprune.workload import Workload
+
+FORMAT = 1
+LIMIT = 2000
+"""Most examples that a reference holds."""
+
+SPLITS = ("validation", "test")
+"""Where they come from. The train split is left out: augmented, and a model is too sure of what it has seen."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A sample of inputs, predictions and labels as they were when the champion was promoted.
+
+    Attributes:
+        sample: The examples as watched columns, without the inputs themselves where those are large.
+        model_sha256: Digest of the ONNX file that the predictions are of.
+    """
+
+    sample: Sample
+    model_sha256: str
+
+    def save(self, path: Path) -> None:
+        """Write the reference as one safetensors file; equal references give equal bytes."""
+        described = {
+            "format": FORMAT,
+            "model_sha256": self.model_sha256,
+            "columns": [asdict(column) for column in self.sample.columns],
+            "shapes": self.sample.shapes,
+        }
+        save_file({"values": self.sample.values}, path, metadata={"reference": json.dumps(described)})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a reference.
+
+        Raises:
+            IntegrityError: The file is missing, cut short, or not a reference that this version reads.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                described = json.loads((file.metadata() or {})["reference"])
+                values = file.get_tensor("values")
+            if described["format"] != FORMAT:
+                raise ValueError(f"format {described['format']!r}, not {FORMAT}")
+            columns = tuple(Column(**column) for column in described["columns"])
+            if values.dtype != np.float32 or values.ndim != 2 or values.shape[1] != len(columns):
+                raise ValueError(f"{len(columns)} columns described, {values.dtype} {list(values.shape)} there")
+            return cls(Sample(columns, values, dict(described["shapes"])), str(described["model_sha256"]))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise IntegrityError(
+                f"The champion's drift reference {path} cannot be used: {error}.",
+                "Promote a champion anew (`--force`), or roll back to one whose reference is whole.",
+            ) from None
+
+    def belongs_to(self, model: Path) -> None:
+        """Raise IntegrityError unless the predictions are of this very ONNX file."""
+        found = digest.of_file(model)
+        if found != self.model_sha256:
+            raise IntegrityError(
+                f"The drift reference is of model {self.model_sha256[:12]}…, not of {model} ({found[:12]}…).",
+                "Compare windows with the reference that lies beside the model.",
+            )
+
+
+def freeze_reference(workload: Workload, model: Path) -> Reference:
+    """Return the reference of a model about to become champion, from the validation and test splits.
+
+    Args:
+        workload: Names the data and the task.
+        model: The ONNX file that will be served.
+    """
+    data = Data(workload)
+    held_out: ConcatDataset[Any] = ConcatDataset([data.split(split) for split in SPLITS])
+    frozen = sample(
+        held_out, model, tasks.find(workload.task), limit=LIMIT, seed=workload.seed, name="validation and test"
+    )
+    return Reference(frozen, digest.of_file(model))

@@ -1,0 +1,75 @@
+"""Finding the Python objects that a workload names, with an error for each way of not finding them."""
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from reprune.errors import InputError
+
+
+def resolve(entry_point: str, *, key: str) -> Any:
+    """Import ``module:attribute``.
+
+    Args:
+        entry_point: The name, as the workload gives it.
+        key: The workload's key that names it, for messages.
+
+    Raises:
+        InputError: No such module, no such attribute, or the module fails while it is imported.
+    """
+    module_name, _, attribute = entry_point.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and module_name.startswith(error.name):
+            raise InputError(
+                f"{key}: there is no module {error.name!r} (from {entry_point!r}).",
+                "Check the spelling; modules are looked for in the folder `code`, then in the environment.",
+            ) from None
+        raise InputError(
+            f"{key}: importing {module_name!r} failed: {error}.", f"Install {error.name!r} in this environment."
+        ) from error
+    except Exception as error:
+        raise InputError(f"{key}: importing {module_name!r} failed: {describe(error)}.", "Mend the module.") from error
+    if not hasattr(module, attribute):
+        raise InputError(
+            f"{key}: module {module_name!r} has no {attribute!r}.",
+            f"It has {', '.join(n for n in vars(module) if not n.startswith('_'))[:200]}.",
+        )
+    return getattr(module, attribute)
+
+
+def call(entry_point: str, *arguments: Any, key: str) -> Any:
+    """Import ``module:callable`` and call it; what it raises is told with its place in the user's code."""
+    function = resolve(entry_point, key=key)
+    if not callable(function):
+        raise InputError(
+            f"{key}: {entry_point!r} is a {type(function).__name__}, not a callable.", "Name a function or a class."
+        )
+    try:
+        return function(*arguments)
+    except Exception as error:
+        shown = ", ".join(map(repr, arguments))
+        raise InputError(f"{key}: {entry_point}({shown}) raised {describe(error)}.", "Mend the function.") from error
+
+
+def use_code(folder: str | None) -> None:
+    """Make the workload's own folder the first place that entry points are imported from."""
+    if folder is None:
+        return
+    if not Path(folder).is_dir():
+        raise InputError(
+            f"code: there is no folder {folder!r}.", "Name the folder that holds the workload's Python modules."
+        )
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as one line: its type, its message, and the last line of code it passed through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    text = str(error).strip() or "no message"
+    return f"{type(error).__name__}: {text}{place}"

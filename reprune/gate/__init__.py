@@ -1,0 +1,1 @@
+"""The promotion gate: checks on paired evidence, and a verdict with its reasons."""

@@ -1,0 +1,113 @@
+"""Whether a probability means what it says: reliability, expected calibration error, and its paired change."""
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from reprune.gate.statistics import Comparison
+
+BINS = 10
+RESAMPLES = 1000
+
+
+class Bin(BaseModel):
+    """Examples of about the same confidence.
+
+    Attributes:
+        confidence: Their mean confidence.
+        accuracy: Share of them that is right.
+        examples: Their number.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    confidence: float
+    accuracy: float
+    examples: int
+
+
+def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> list[Bin]:
+    """Return the reliability diagram, with equally wide bins (Guo et al. 2017, arXiv:1706.04599); empty bins left out.
+
+    Args:
+        confidence: Probability of the predicted class, ``[N]``.
+        correct: Whether the prediction is right, ``[N]``.
+        bins: Number of bins between 0 and 1.
+    """
+    place = _bins(confidence, bins)
+    return [
+        Bin(
+            confidence=float(confidence[inside].mean()),
+            accuracy=float(correct[inside].mean()),
+            examples=int(inside.sum()),
+        )
+        for inside in (place == number for number in range(bins))
+        if inside.any()
+    ]
+
+
+def expected_error(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
+    """Return the expected calibration error: the mean distance between confidence and accuracy over the bins.
+
+    Args:
+        confidence: Probability of the predicted class, ``[N]``.
+        correct: Whether the prediction is right, ``[N]``.
+        bins: Number of bins between 0 and 1.
+    """
+    gaps = np.bincount(_bins(confidence, bins), weights=confidence - correct, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def calibration_rise(
+    dense_confidence: np.ndarray,
+    dense_correct: np.ndarray,
+    confidence: np.ndarray,
+    correct: np.ndarray,
+    level: float,
+    *,
+    seed: int = 0,
+) -> Comparison:
+    """Compare the expected calibration errors of candidate and dense on the same examples.
+
+    The spread comes from a paired bootstrap (the same examples drawn for both) and the bounds are the estimate with
+    normal quantiles of it: percentiles would carry the error's upward bias twice.
+
+    Args:
+        dense_confidence: Confidence of the dense model, ``[N]``.
+        dense_correct: Whether the dense model is right, ``[N]``.
+        confidence: Confidence of the candidate, ``[N]``.
+        correct: Whether the candidate is right, ``[N]``.
+        level: Confidence of each bound alone.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        A comparison whose ``reference`` is the candidate's error and whose ``candidate`` is the dense model's, so that
+        ``drop`` is the rise.
+    """
+    from scipy import stats
+
+    count, rng = len(confidence), np.random.default_rng(seed)
+    errors = expected_error(confidence, correct), expected_error(dense_confidence, dense_correct)
+    rises = np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
+        drawn = rng.integers(count, size=count)
+        rises[i] = expected_error(confidence[drawn], correct[drawn]) - expected_error(
+            dense_confidence[drawn], dense_correct[drawn]
+        )
+    rise, spread = errors[0] - errors[1], float(rises.std(ddof=1))
+    half = float(stats.norm.ppf(level)) * spread
+    return Comparison(
+        reference=errors[0],
+        candidate=errors[1],
+        drop=rise,
+        low=rise - half,
+        high=rise + half,
+        confidence=level,
+        examples=count,
+        lost=None,
+        gained=None,
+        spread=spread * count**0.5,
+    )
+
+
+def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
+    return np.clip((confidence * bins).astype(np.int64), 0, bins - 1)

@@ -1,0 +1,84 @@
+"""Whether the file that would be served is small enough, answers as torch does, and opens in a fresh process."""
+
+from functools import partial
+
+from reprune.gate import words
+from reprune.gate.evidence import CANDIDATE, DENSE, Evidence
+from reprune.gate.policy import GatePolicy
+from reprune.gate.verdict import Check, Status
+from reprune.onnx.parity import Parity
+from reprune.quantity import SizeLimit
+
+
+def size(evidence: Evidence, policy: GatePolicy, limit: SizeLimit | None) -> list[Check]:
+    """Check the size of the ONNX file against the budget."""
+    dense, found = evidence.size_bytes[DENSE], evidence.size_bytes[CANDIDATE]
+    check = partial(Check, name="size", family="size", severity=policy.size, estimate=float(found), unit="bytes")
+    said = f"the ONNX file has {words.size(found)}, {words.percent(found / dense)} of dense"
+    if limit is None:
+        return [check(status="skipped", statement=f"{said}; the budget names no size")]
+    allowed = limit.resolve(dense)
+    return [
+        check(
+            status="passed" if found <= allowed else "failed",
+            statement=f"{said}; allowed {words.size(allowed)} ({limit.text})",
+            threshold=allowed,
+            margin=allowed - found,
+        )
+    ]
+
+
+def parity(evidence: Evidence, policy: GatePolicy) -> list[Check]:
+    """Check the difference at each hop between torch and what is served."""
+    return [_hop(name, found, policy) for name, found in evidence.parity.items()] or [
+        Check(
+            name="parity",
+            family="parity",
+            severity=policy.parity,
+            status="inconclusive",
+            statement="the file was not compared with torch; hand in the export's parity, or set gate.parity to off",
+        )
+    ]
+
+
+def serving(evidence: Evidence, policy: GatePolicy) -> list[Check]:
+    """Check that a fresh process opened the file and repeated the recorded answers."""
+    found = evidence.probe
+    check = partial(Check, name="serving", family="serving", severity=policy.serving)
+    if found is None:
+        return [
+            check(
+                status="inconclusive",
+                statement="no fresh process was asked; set gate.serving to off to allow that",
+            )
+        ]
+    where = f"a fresh process with {words.count(found.threads, 'thread')}"
+    if found.answers:
+        said = f"{where} opened the file and repeated {words.count(found.examples, 'recorded answer')}"
+    elif found.problem:
+        said = f"{where} could not serve the file: {found.problem}"
+    else:
+        said = f"{where} opened the file but answered otherwise than recorded, by up to {found.max_abs_error:.2g}"
+    status: Status = "passed" if found.answers else "failed"
+    return [check(status=status, statement=said, estimate=found.max_abs_error, examples=found.examples)]
+
+
+def _hop(name: str, found: Parity, policy: GatePolicy) -> Check:
+    allowed = policy.parity_error * max(found.output_scale, 1.0)
+    agreement = found.argmax_agreement
+    # written so that NaN fails
+    alike = found.max_abs_error <= allowed and (agreement is None or agreement >= policy.parity_agreement)
+    said = f"{name}: outputs differ by at most {found.max_abs_error:.2g} (allowed {allowed:.2g})"
+    if agreement is not None:
+        said += f", {100 * agreement:.4g} % of predictions agree"
+    return Check(
+        name=f"parity: {name}",
+        family="parity",
+        severity=policy.parity,
+        status="passed" if alike else "failed",
+        statement=f"{said} on {words.count(found.examples, 'example')}",
+        estimate=found.max_abs_error,
+        threshold=allowed,
+        margin=allowed - found.max_abs_error,
+        examples=found.examples,
+    )

@@ -1,0 +1,121 @@
+"""Whether the candidate is fast enough on every target, from interleaved timings against dense and a control."""
+
+import math
+
+from reprune.gate import words
+from reprune.gate.evidence import CANDIDATE, Evidence
+from reprune.gate.policy import GatePolicy
+from reprune.gate.verdict import Check, Status
+from reprune.hardware.benchmark import Benchmark
+from reprune.hardware.statistics import Estimate
+from reprune.quantity import LatencyLimit
+
+
+def median(evidence: Evidence, policy: GatePolicy, limit: LatencyLimit) -> list[Check]:
+    """Check the median latency against the budget, and that the gain exceeds what two identical models show."""
+    if not evidence.benchmarks:
+        return [_unmeasured("latency", policy)]
+    return [check for run in evidence.benchmarks for check in (_median(run, policy, limit), _gain(run, policy))]
+
+
+def tail(evidence: Evidence, policy: GatePolicy) -> list[Check]:
+    """Check the 95th percentile."""
+    return [_percentile(run, policy, "tail_latency", 95) for run in evidence.benchmarks] or [
+        _unmeasured("tail_latency", policy)
+    ]
+
+
+def extreme(evidence: Evidence, policy: GatePolicy) -> list[Check]:
+    """Check the 99th percentile."""
+    return [_percentile(run, policy, "extreme_latency", 99) for run in evidence.benchmarks] or [
+        _unmeasured("extreme_latency", policy)
+    ]
+
+
+def _median(run: Benchmark, policy: GatePolicy, limit: LatencyLimit) -> Check:
+    timing = run.models[CANDIDATE]
+    measured = timing.latency_ratio if limit.relative else timing.p50_seconds
+    return _check(f"p50 latency on {run.target.label()}", "latency", policy, measured, limit)
+
+
+def _gain(run: Benchmark, policy: GatePolicy) -> Check:
+    gain, control = run.speedup(CANDIDATE), run.noise.inverse()
+    faster = run.faster(CANDIDATE)
+    spread = f"{words.times(control.low)} to {words.times(control.high)}"
+    said = f"{CANDIDATE} is {_range(gain, words.times)} as fast as dense on {run.target.label()}, "
+    said += f"{'outside' if faster else 'inside'} the spread of two identical models ({spread})"
+    return Check(
+        name=f"gain on {run.target.label()}",
+        family="latency",
+        severity=policy.latency,
+        status="passed" if faster else "failed",
+        statement=said,
+        estimate=gain.value,
+        low=gain.low,
+        high=gain.high,
+        threshold=control.high,
+        margin=gain.low - control.high,
+        unit="ratio",
+        examples=run.rounds,
+    )
+
+
+def _percentile(run: Benchmark, policy: GatePolicy, family: str, percentile: int) -> Check:
+    limit: LatencyLimit = getattr(policy, f"{family}_limit")
+    measured: Estimate = getattr(run.models[CANDIDATE], f"p{percentile}_seconds")
+    if limit.relative:
+        measured = _quotient(measured, getattr(run.models[run.baseline], f"p{percentile}_seconds"))
+    return _check(f"p{percentile} latency on {run.target.label()}", family, policy, measured, limit)
+
+
+def _check(name: str, family: str, policy: GatePolicy, measured: Estimate, limit: LatencyLimit) -> Check:
+    write = words.times if limit.relative else words.seconds
+    status = _status(measured, limit.value)
+    said = f"{name} is {_range(measured, write)}{' of dense' if limit.relative else ''}, allowed {write(limit.value)}"
+    if status == "inconclusive":
+        said += ": too noisy to tell; measure longer, on a quieter machine, or prune a little further"
+    return Check(
+        name=name,
+        family=family,
+        severity=policy.severity(family),
+        status=status,
+        statement=said,
+        estimate=measured.value,
+        low=measured.low,
+        high=measured.high,
+        threshold=limit.value,
+        margin=limit.value - measured.high,
+        unit="ratio" if limit.relative else "seconds",
+    )
+
+
+def _status(measured: Estimate, limit: float) -> Status:
+    if measured.high <= limit:
+        return "passed"
+    return "failed" if measured.value > limit else "inconclusive"
+
+
+def _quotient(top: Estimate, bottom: Estimate) -> Estimate:
+    """Return the ratio of two quantiles, with an interval as if they were independent.
+
+    Distances are added in squares on the logarithm's scale. Timings of one round go up and down together, which makes
+    the true interval narrower: this one errs on the side of caution.
+    """
+    value = top.value / bottom.value
+    down = math.hypot(math.log(top.value / top.low), math.log(bottom.high / bottom.value))
+    up = math.hypot(math.log(top.high / top.value), math.log(bottom.value / bottom.low))
+    return Estimate(value=value, low=value * math.exp(-down), high=value * math.exp(up))
+
+
+def _range(measured: Estimate, write: words.Form) -> str:
+    return f"{write(measured.value)} ({write(measured.low)} to {write(measured.high)})"
+
+
+def _unmeasured(family: str, policy: GatePolicy) -> Check:
+    return Check(
+        name=family.replace("_", " "),
+        family=family,
+        severity=policy.severity(family),
+        status="inconclusive",
+        statement=f"nothing was timed; hand in a benchmark, or set gate.{family} to off",
+    )

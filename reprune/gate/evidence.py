@@ -1,0 +1,264 @@
+"""What the gate judges by: dense, candidate and champion answering the same examples, and what others measured."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reprune import digest, tasks
+from reprune.data import Data, tensors
+from reprune.errors import InputError
+from reprune.gate import serving
+from reprune.gate.gallery import Disagreement, Gallery
+from reprune.hardware.benchmark import Benchmark
+from reprune.hardware.session import open_session
+from reprune.hardware.target import Target
+from reprune.onnx.parity import Parity
+from reprune.tasks import Task
+from reprune.workload import Workload
+
+DENSE, CANDIDATE, CHAMPION = "dense", "pruned", "champion"
+RECORDED_EXAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model made of every example, in the split's order.
+
+    Attributes:
+        scores: Score of each example, ``[N]``, higher is better.
+        losses: Loss of each example, ``[N]``.
+        confidence: Probability of the predicted class, ``[N]``; None for tasks without classes.
+        predicted: Predicted class, ``[N]``; None for tasks without one class an example.
+        changed: Share of an example's predictions that differ from the dense model's, ``[N]``; None for regression.
+        not_finite: Examples with a NaN or an infinity among their outputs.
+    """
+
+    scores: np.ndarray
+    losses: np.ndarray
+    confidence: np.ndarray | None
+    predicted: np.ndarray | None
+    changed: np.ndarray | None
+    not_finite: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a verdict rests on.
+
+    Attributes:
+        metric: Name of the mean score.
+        examples: Examples of the split.
+        labels: Class of each example, ``[N]``; None where the task has none.
+        slices: Named parts of the split, boolean ``[N]`` each.
+        answers: By model: ``dense``, ``pruned``, and ``champion`` where there is one.
+        disagreements: Examples on which the candidate changed its mind, worst first, a bounded number.
+        size_bytes: Size of each ONNX file.
+        sha256: Digest of each ONNX file.
+        benchmarks: Timings, one for each target.
+        parity: Differences at each hop from torch to what is served, by the hop's name.
+        probe: How a fresh process fared with the candidate; None where it was not tried.
+    """
+
+    metric: str
+    examples: int
+    labels: np.ndarray | None
+    slices: dict[str, np.ndarray]
+    answers: dict[str, Answers]
+    disagreements: list[Disagreement]
+    size_bytes: dict[str, int]
+    sha256: dict[str, str]
+    benchmarks: Sequence[Benchmark] = ()
+    parity: Mapping[str, Parity] = field(default_factory=dict)
+    probe: serving.Probe | None = None
+
+
+def collect(
+    workload: Workload,
+    *,
+    dense: str | Path,
+    candidate: str | Path,
+    champion: str | Path | None = None,
+    benchmarks: Sequence[Benchmark] = (),
+    parity: Mapping[str, Parity] | None = None,
+    recording: str | Path | None = None,
+    slices: Mapping[str, np.ndarray] | None = None,
+    data: Data | None = None,
+    split: str = "test",
+) -> Evidence:
+    """Run the ONNX files over a split, all of them on each batch, and gather what the gate judges by.
+
+    Memory grows with the number of examples by a few numbers each; outputs are never kept.
+
+    Args:
+        workload: Names data, task and targets; the models run on the first target.
+        dense: ONNX file of the dense model.
+        candidate: ONNX file of the pruned model.
+        champion: ONNX file of the present champion.
+        benchmarks: What was timed, with the candidate as ``pruned``.
+        parity: What was compared with torch, by the name of the hop.
+        recording: Inputs and answers written by `reprune.gate.serving.record`; by default the candidate's own first
+            answers are recorded.
+        slices: Further named parts of the split, boolean ``[N]`` each.
+        data: The workload's data, where it is loaded already.
+        split: The split to run over.
+
+    Raises:
+        InputError: A file is missing, refused by the runtime, or does not fit the data.
+    """
+    paths = {DENSE: Path(dense), CANDIDATE: Path(candidate)} | ({CHAMPION: Path(champion)} if champion else {})
+    target = workload.target[0]
+    data = data or Data(workload)
+    task = tasks.of(workload, data)
+    runner = _Runner(paths, target, task)
+    for inputs, targets in data.batches(split):
+        runner.add(inputs, targets)
+    answers, labels = runner.answers(), runner.labels()
+    return Evidence(
+        metric=task.metric,
+        examples=len(answers[DENSE].scores),
+        labels=labels,
+        slices=_slices(labels, answers[DENSE], slices or {}),
+        answers=answers,
+        disagreements=runner.gallery.worst(),
+        size_bytes={name: _size(path) for name, path in paths.items()},
+        sha256={name: digest.of_file(path) for name, path in paths.items()},
+        benchmarks=tuple(benchmarks),
+        parity=dict(parity or {}),
+        probe=serving.probe(paths[CANDIDATE], target, recording=recording, examples=runner.first),
+    )
+
+
+class _Runner:
+    """Runs every model on each batch and keeps a few numbers an example."""
+
+    def __init__(self, paths: dict[str, Path], target: Target, task: Task) -> None:
+        self._sessions = {name: open_session(path, target) for name, path in paths.items()}
+        self._task = task
+        self._rows: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in paths}
+        self._not_finite = dict.fromkeys(paths, 0)
+        self._targets: list[np.ndarray] = []
+        self._moments = np.zeros(3)  # count, sum and sum of squares of the targets
+        self.gallery = Gallery()
+        self.first: dict[str, np.ndarray] = {}
+
+    def add(self, inputs: Any, targets: Any) -> None:
+        """Run one batch."""
+        outputs = {name: self._run(name, inputs) for name in self._sessions}
+        if not self.first:
+            feed = self._feed(CANDIDATE, inputs)
+            self.first = {key: value[:RECORDED_EXAMPLES] for key, value in feed.items()}
+        for name, output in outputs.items():
+            self._keep(name, output, targets, outputs[DENSE])
+        if torch.is_tensor(targets) and targets.dim() == 1 and not targets.is_floating_point():
+            self._targets.append(targets.numpy())
+        if torch.is_tensor(targets):
+            flat = targets.double().flatten()
+            self._moments += np.array([len(flat), float(flat.sum()), float(flat.square().sum())])
+        self._show(inputs)
+
+    def answers(self) -> dict[str, Answers]:
+        """Return what was kept, as one array a model and quantity."""
+        if not self._rows[DENSE]:
+            raise InputError("data: the split to judge on is empty.", "Give it at least one example.")
+        return {name: self._joined(name) for name in self._rows}
+
+    def labels(self) -> np.ndarray | None:
+        """Return the class of each example, where the task has classes."""
+        if not self._targets or "predicted_class" not in self._rows[DENSE]:
+            return None
+        return np.concatenate(self._targets)
+
+    def _feed(self, name: str, inputs: Any) -> dict[str, np.ndarray]:
+        names = [item.name for item in self._sessions[name].get_inputs()]
+        if isinstance(inputs, dict):
+            missing = [key for key in names if key not in inputs]
+            if missing:
+                raise InputError(
+                    f"data: the {name} model asks for {missing[0]!r}, which the data lacks.", "Export it again."
+                )
+            return {key: inputs[key].numpy() for key in names}
+        given = tensors(inputs)
+        if len(given) != len(names):
+            raise InputError(
+                f"data: the {name} model takes {len(names)} inputs ({', '.join(names)}), the data gives {len(given)}.",
+                "Export the model with the inputs that the dataset yields.",
+            )
+        return {key: value.numpy() for key, value in zip(names, given, strict=True)}
+
+    def _run(self, name: str, inputs: Any) -> Any:
+        try:
+            values = self._sessions[name].run(None, self._feed(name, inputs))
+        except InputError:
+            raise
+        except Exception as error:  # the runtime's exceptions share no base class of their own
+            raise InputError(
+                f"data: the {name} model fails on the data: {error}",
+                "Export the model with the inputs that the dataset yields.",
+            ) from error
+        found = [torch.from_numpy(np.ascontiguousarray(value)) for value in values]
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def _keep(self, name: str, output: Any, targets: Any, dense: Any) -> None:
+        self._task.check(output, targets)
+        rows = {"scores": self._task.score(output, targets), "losses": self._task.loss(output, targets)}
+        rows |= self._task.signals(output)
+        if "confidence" in rows and (changed := _changed(output, dense)) is not None:
+            rows["changed"] = changed
+        finite = torch.stack([value.reshape(len(value), -1).isfinite().all(dim=1) for value in tensors(output)]).all(
+            dim=0
+        )
+        self._not_finite[name] += int((~finite).sum())
+        for key, value in rows.items():
+            self._rows[name].setdefault(key, []).append(value.double().numpy())
+
+    def _joined(self, name: str) -> Answers:
+        rows = {key: np.concatenate(parts) for key, parts in self._rows[name].items()}
+        predicted = rows.get("predicted_class")
+        return Answers(
+            scores=self._scaled(rows),
+            losses=rows["losses"],
+            confidence=rows.get("confidence") if predicted is not None else None,
+            predicted=predicted.astype(np.int64) if predicted is not None else None,
+            changed=rows.get("changed"),
+            not_finite=self._not_finite[name],
+        )
+
+    def _scaled(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+        """R² refers to the variance of this split's targets, which only its end tells."""
+        if not isinstance(self._task, tasks.Regression):
+            return rows["scores"]
+        count, total, squares = self._moments
+        variance = max(squares / count - (total / count) ** 2, np.finfo(np.float64).tiny)
+        return np.asarray(1 - rows["losses"] / variance)
+
+    def _show(self, inputs: Any) -> None:
+        """Offer the batch to the gallery of disagreements."""
+        last = {name: {key: parts[-1] for key, parts in rows.items()} for name, rows in self._rows.items()}
+        if self._targets and "predicted_class" in last[DENSE]:
+            self.gallery.add(inputs, self._targets[-1], last[DENSE], last[CANDIDATE])
+
+
+def _changed(output: Any, dense: Any) -> Tensor | None:
+    """Return the share of predictions that differ, ``[N]``; the last dimension holds scores of classes or tokens."""
+    if not (torch.is_tensor(output) and output.dim() in (2, 3) and output.shape == dense.shape):
+        return None
+    return (output.argmax(dim=-1) != dense.argmax(dim=-1)).reshape(len(output), -1).double().mean(dim=1)
+
+
+def _slices(labels: np.ndarray | None, dense: Answers, named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return each class, the quarter that the dense model is least sure of, and what the caller names."""
+    found = {} if labels is None else {f"class {value}": labels == value for value in np.unique(labels)}
+    if dense.confidence is not None and len(dense.confidence) >= 4:
+        found["least certain quarter"] = dense.confidence <= np.quantile(dense.confidence, 0.25)
+    return found | dict(named)
+
+
+def _size(path: Path) -> int:
+    """Return the size of an ONNX file, with its weights where they lie beside it."""
+    beside = path.with_name(f"{path.name}.data")
+    return path.stat().st_size + (beside.stat().st_size if beside.is_file() else 0)

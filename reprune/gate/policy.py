@@ -1,0 +1,106 @@
+"""What the gate asks of a candidate; every key has a default."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from reprune.quantity import LatencyLimit
+
+Severity = Literal["block", "warn", "off"]
+"""What a check that does not pass does: stop the promotion, say so, or not be made at all."""
+
+CHECKS = (
+    *("quality", "champion", "slices", "disagreement", "calibration"),
+    *("latency", "tail_latency", "extreme_latency", "size", "parity", "serving"),
+)
+"""Families of checks: the keys of the policy that hold a severity."""
+
+
+class GatePolicy(BaseModel):
+    """The ``gate`` section of a workload: which checks decide, and what each of them allows.
+
+    Accuracy, latency and size are limited by the workload's ``budget``; here stands how they are judged.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Confidence of every bound that must clear its limit; an inferior model passes at most with the rest, 5 %."""
+
+    minimum_examples: int = Field(20, ge=2)
+    """Fewest examples that anything is concluded from, overall and in each slice."""
+
+    quality: Severity = "block"
+    """Accuracy against the dense model, paired; at most ``budget.accuracy_drop`` may be lost."""
+
+    champion: Severity = "block"
+    """Accuracy against the champion, paired; at most ``champion_drop`` may be lost. Skipped while there is none."""
+
+    champion_drop: float | None = Field(None, ge=0, lt=1)
+    """Accuracy that may be lost against the champion, as a share; ``budget.accuracy_drop`` by default."""
+
+    slices: Severity = "warn"
+    """Accuracy in each class and slice; reported where more than ``slice_drop`` is shown to be lost there (Holm's
+    correction over all slices)."""
+
+    slice_drop: float | None = Field(None, ge=0, lt=1)
+    """Accuracy that may be lost in one slice, as a share; ``budget.accuracy_drop`` by default."""
+
+    disagreement: Severity = "warn"
+    """Share of predictions that differ from the dense model's, right or wrong."""
+
+    disagreement_limit: float = Field(0.05, gt=0, le=1)
+    """Largest share of predictions that may differ."""
+
+    calibration: Severity = "warn"
+    """Rise of the expected calibration error and of the loss against the dense model."""
+
+    calibration_rise: float = Field(0.02, ge=0, le=1)
+    """Largest rise of the expected calibration error, as a share."""
+
+    loss_rise: float = Field(0.05, ge=0)
+    """Largest rise of the mean loss per example, in the loss's own unit (nats for classification and language)."""
+
+    latency: Severity = "block"
+    """Median latency on every target against ``budget.latency``, and outside the spread of two identical models."""
+
+    tail_latency: Severity = "block"
+    """95th percentile of the latency on every target, against ``tail_latency_limit``."""
+
+    tail_latency_limit: LatencyLimit = LatencyLimit.model_validate("1x")
+    """Upper limit of the 95th percentile: relative to the dense model's own (``1x``) or absolute (``8ms``)."""
+
+    extreme_latency: Severity = "warn"
+    """99th percentile of the latency on every target, against ``extreme_latency_limit``."""
+
+    extreme_latency_limit: LatencyLimit = LatencyLimit.model_validate("1x")
+    """Upper limit of the 99th percentile: relative to the dense model's own (``1x``) or absolute (``20ms``)."""
+
+    size: Severity = "block"
+    """Size of the ONNX file against ``budget.size``; skipped while the budget names none."""
+
+    parity: Severity = "block"
+    """Whether torch and ONNX Runtime answer alike."""
+
+    parity_error: float = Field(1e-3, gt=0)
+    """Largest difference of any output, relative to the largest output (or to 1 where outputs are smaller)."""
+
+    parity_agreement: float = Field(0.999, gt=0, le=1)
+    """Smallest share of equal predictions between torch and ONNX Runtime."""
+
+    serving: Severity = "block"
+    """Whether a fresh process with the target's threads opens the file and repeats recorded answers."""
+
+    @model_validator(mode="after")
+    def _blocks_on_something(self) -> Self:
+        if "block" not in (getattr(self, name) for name in CHECKS):
+            raise ValueError(
+                f"blocks on nothing, so every candidate would pass; set one of {', '.join(CHECKS)} to block"
+            )
+        return self
+
+    def severity(self, check: str) -> Severity:
+        """Return what a family of checks does when it does not pass."""
+        assert check in CHECKS
+        severity: Severity = getattr(self, check)
+        return severity

@@ -1,0 +1,105 @@
+"""What the gate says: every check in words and numbers, and whether the candidate may be promoted."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from reprune.gate.policy import Severity
+
+Status = Literal["passed", "failed", "inconclusive", "skipped"]
+
+
+class Check(BaseModel):
+    """One question that was put to the candidate, and its answer.
+
+    Attributes:
+        name: Name of the check, unique in a verdict: ``quality against dense``, ``slice: class 8``.
+        family: Key of the policy that it belongs to: ``quality``, ``slices`` ...
+        severity: What it does when it does not pass.
+        status: ``inconclusive`` where the evidence allows neither answer; it blocks as a failure does.
+        statement: The answer as a sentence for people.
+        estimate: What was measured, in ``unit``.
+        low: Lower bound of the estimate; for a drop, one-sided at the policy's confidence.
+        high: Upper bound of the estimate, likewise.
+        threshold: What ``high`` may be at most.
+        margin: ``threshold - high``: by how much the check passed, or (negative) failed to.
+        unit: ``share``, ``ratio``, ``seconds``, ``bytes``, or the loss's own.
+        examples: Examples it was measured on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    family: str
+    severity: Severity
+    status: Status
+    statement: str
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    margin: float | None = None
+    unit: str = ""
+    examples: int | None = None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether this check alone stops a promotion."""
+        return self.severity == "block" and self.status in ("failed", "inconclusive")
+
+    @property
+    def warns(self) -> bool:
+        """Whether this check did not pass but lets the candidate through."""
+        return self.severity == "warn" and self.status in ("failed", "inconclusive")
+
+
+class Verdict(BaseModel):
+    """The gate's decision about one candidate.
+
+    Attributes:
+        passed: Whether the candidate may be promoted.
+        summary: The decision in one sentence.
+        checks: All checks that were made, in order.
+        candidate_sha256: Digest of the ONNX file that was judged; another file has no verdict.
+        examples: Examples of the test split that quality was judged on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    passed: bool
+    summary: str
+    checks: tuple[Check, ...]
+    candidate_sha256: str
+    examples: int
+
+    def reasons(self) -> list[str]:
+        """Return why the candidate was refused; where it was not, what it was let through in spite of."""
+        return [check.statement for check in self.checks if (check.warns if self.passed else check.blocks)]
+
+    def named(self, name: str) -> Check:
+        """Return the check of a name."""
+        return next(check for check in self.checks if check.name == name)
+
+
+def conclude(checks: list[Check], *, candidate_sha256: str, examples: int) -> Verdict:
+    """Return the verdict that follows from the checks."""
+    assert len({check.name for check in checks}) == len(checks), "a check's name stands for one check"
+    blocking = [check for check in checks if check.blocks]
+    warnings = [check for check in checks if check.warns]
+    passed = sum(check.status == "passed" for check in checks)
+    told = [_count(passed, "check") + " passed"]
+    if warnings:
+        told.append(_count(len(warnings), "warning") + f": {warnings[0].statement}")
+    if blocking:
+        told.insert(0, _count(len(blocking), "check") + f" refused the candidate: {blocking[0].statement}")
+    return Verdict(
+        passed=not blocking,
+        summary="; ".join(told),
+        checks=tuple(checks),
+        candidate_sha256=candidate_sha256,
+        examples=examples,
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

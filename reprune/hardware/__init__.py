@@ -1,0 +1,1 @@
+"""The machine that serves: targets, sessions, latency tables and honest benchmarks."""

@@ -1,0 +1,208 @@
+"""What a run did, as Prometheus metrics: gauges in base units, published once when the run ends.
+
+Labels are bounded: the workload, its steps, targets, checks and watched columns, never a run's identifier.
+"""
+
+import http.client
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.error import URLError
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest, pushadd_to_gateway
+from pydantic import BaseModel, ConfigDict
+
+log = logging.getLogger(__name__)
+
+JOB = "reprune"
+TIMEOUT_SECONDS = 10
+_LAST_SUCCESS = "reprune_last_success_timestamp_seconds"
+OUTCOMES = ("promoted", "nothing-to-do", "rejected", "failed")
+SUCCESSES = ("promoted", "nothing-to-do", "rejected")
+"""Outcomes after which the pipeline is known to work; what the gate rejected is no failure of the pipeline."""
+
+CheckStatus = Literal["pass", "warn", "fail", "skip"]
+DRIFT_TESTS = 20
+"""Most drift tests that are published, the most surprising first: a model may have hundreds of inputs."""
+
+
+class Latency(BaseModel):
+    """Latencies of the champion on one target."""
+
+    model_config = ConfigDict(frozen=True)
+
+    target: str
+    seconds: dict[str, float]
+    """By percentile: ``{"p50": 0.0006, "p95": 0.0007}``; Prometheus keeps the label ``quantile`` for summaries."""
+
+
+class ChampionMetrics(BaseModel):
+    """What the champion is like; only what was measured."""
+
+    model_config = ConfigDict(frozen=True)
+
+    accuracy: float | None = None
+    """Mean score on the test split, as a ratio."""
+    parameters: int | None = None
+    sparsity: float | None = None
+    """Share of the dense model's parameters that were removed."""
+    size_bytes: int | None = None
+    latencies: tuple[Latency, ...] = ()
+    speedups: dict[str, float] = {}
+    """Measured speed-up over the dense model, by target."""
+
+
+class DriftMetrics(BaseModel):
+    """One drift test."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    statistic: float
+    threshold: float
+    adjusted_p_value: float
+
+
+class RunMetrics(BaseModel):
+    """A run's outcome and evidence, as plain values."""
+
+    model_config = ConfigDict(frozen=True)
+
+    workload: str
+    outcome: Literal["promoted", "nothing-to-do", "rejected", "failed"]
+    ended: float
+    """When the run ended, in seconds since 1970."""
+    step_seconds: dict[str, float] = {}
+    champion: ChampionMetrics | None = None
+    drift: tuple[DriftMetrics, ...] = ()
+    checks: dict[str, CheckStatus] = {}
+    """The gate's checks and how each ended."""
+
+    def registry(self) -> CollectorRegistry:
+        """Return a registry of its own with the run's metrics."""
+        registry = CollectorRegistry()
+        writer = _Writer(registry, self.workload)
+        writer.one_hot(
+            "run_outcome", "1 for how the latest run ended, 0 for the others.", "outcome", OUTCOMES, self.outcome
+        )
+        writer.write("last_run_timestamp_seconds", "When the latest run ended.", {(): self.ended})
+        if self.outcome in SUCCESSES:
+            writer.write("last_success_timestamp_seconds", "When a run last ended without failing.", {(): self.ended})
+        steps = {(step,): seconds for step, seconds in self.step_seconds.items()}
+        writer.write("step_duration_seconds", "Duration of each step of the latest run.", steps, ("step",))
+        if self.champion is not None:
+            self._write_champion(writer, self.champion)
+        self._write_drift(writer)
+        statuses = {
+            (check, status): float(status == found)
+            for check, found in self.checks.items()
+            for status in get_args(CheckStatus)
+        }
+        writer.write(
+            "gate_check", "1 for how each check of the gate ended, 0 otherwise.", statuses, ("check", "status")
+        )
+        return registry
+
+    def _write_champion(self, writer: "_Writer", champion: ChampionMetrics) -> None:
+        single = {
+            "champion_accuracy_ratio": ("Mean score of the champion on the test split.", champion.accuracy),
+            "champion_parameters": ("Parameters of the champion.", champion.parameters),
+            "champion_sparsity_ratio": ("Share of the dense parameters that were removed.", champion.sparsity),
+            "champion_size_bytes": ("Size of the champion's ONNX file.", champion.size_bytes),
+        }
+        for name, (text, value) in single.items():
+            writer.write(name, text, {} if value is None else {(): float(value)})
+        latencies = {(item.target, q): seconds for item in champion.latencies for q, seconds in item.seconds.items()}
+        writer.write(
+            "champion_latency_seconds", "Latency of the champion on a target.", latencies, ("target", "percentile")
+        )
+        speedups = {(target,): ratio for target, ratio in champion.speedups.items()}
+        writer.write("champion_speedup_ratio", "Measured speed-up of the champion over dense.", speedups, ("target",))
+
+    def _write_drift(self, writer: "_Writer") -> None:
+        tests = sorted(self.drift, key=lambda test: test.adjusted_p_value)[:DRIFT_TESTS]
+        for name, text, attribute in (
+            ("drift_statistic", "Statistic of each drift test of the latest window.", "statistic"),
+            ("drift_threshold", "What the statistic must exceed for an alarm.", "threshold"),
+            ("drift_p_value", "Probability of so large a statistic in any test without drift.", "adjusted_p_value"),
+        ):
+            writer.write(name, text, {(test.name,): getattr(test, attribute) for test in tests}, ("test",))
+
+
+class _Writer:
+    """Adds gauges of one workload to a registry; a gauge without values is left out."""
+
+    def __init__(self, registry: CollectorRegistry, workload: str) -> None:
+        self._registry = registry
+        self._workload = workload
+
+    def write(self, name: str, text: str, values: Mapping[Any, float], labels: Iterable[str] = ()) -> None:
+        if not values:
+            return
+        gauge = Gauge(f"reprune_{name}", text, ("workload", *labels), registry=self._registry)
+        for key, value in values.items():
+            gauge.labels(self._workload, *key).set(value)
+
+    def one_hot(self, name: str, text: str, label: str, choices: Iterable[str], chosen: str) -> None:
+        self.write(name, text, {(choice,): float(choice == chosen) for choice in choices}, (label,))
+
+
+def publish(
+    registry: CollectorRegistry, workload: str, *, pushgateway: str | None = None, textfile: Path | None = None
+) -> str:
+    """Publish a run's metrics: one push, or a file for the node exporter's textfile collector.
+
+    The push replaces metrics of the same name in the workload's group and leaves others: a failed run does not take
+    away the time of the last success.
+
+    Args:
+        registry: What to publish.
+        workload: Name of the workload: the group on the Pushgateway.
+        pushgateway: Address such as ``pushgateway:9091``.
+        textfile: File to write when there is no Pushgateway or it cannot be reached; it must end in ``.prom``.
+
+    Returns:
+        Where the metrics are, in words. A Pushgateway that does not answer is a warning, never an error: the run
+        itself has succeeded or failed for reasons of its own.
+    """
+    if pushgateway:
+        try:
+            pushadd_to_gateway(
+                pushgateway, job=JOB, registry=registry, grouping_key={"workload": workload}, timeout=TIMEOUT_SECONDS
+            )
+            return f"pushed to {pushgateway}"
+        except (URLError, OSError, http.client.HTTPException, ValueError) as error:
+            log.warning("the Pushgateway at %s does not take the metrics: %s", pushgateway, error)
+    if textfile is None:
+        return (
+            "published nowhere: the Pushgateway did not answer, and no file is named"
+            if pushgateway
+            else "not published"
+        )
+    write_textfile(textfile, registry)
+    return f"written to {textfile}"
+
+
+def write_textfile(path: Path, registry: CollectorRegistry) -> None:
+    """Write metrics in the text format, whole or not at all: a scrape never reads half a file.
+
+    A time of last success that the file holds already is kept when this run has none of its own.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = generate_latest(registry).decode()
+    if _LAST_SUCCESS not in text and path.is_file():
+        text += "".join(f"{line}\n" for line in path.read_text().splitlines() if _LAST_SUCCESS in line)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)  # the node exporter runs as another user
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""ONNX: export, and parity with the model that was exported."""

@@ -1,0 +1,53 @@
+"""Latency of whole graphs while a model is being cut: always in turns with the dense one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from reprune.hardware.quick import measure_latency
+from reprune.hardware.target import Target
+from reprune.onnx.export import export
+from reprune.structure import Inputs, feed
+
+SECONDS = 1.0
+"""Time to measure one graph against the dense one, on each target."""
+
+
+class Stopwatch:
+    """Times models against the dense one.
+
+    Args:
+        dense: The dense model.
+        inputs: Returns inputs of a given batch size.
+        targets: Where the models are served.
+        folder: For ONNX files.
+    """
+
+    def __init__(
+        self, dense: nn.Module, inputs: Callable[[int], Inputs], targets: Sequence[Target], folder: Path
+    ) -> None:
+        self._inputs = inputs
+        self._targets = targets
+        self._dense = folder / "dense.onnx"
+        self._model = folder / "model.onnx"
+        self.dense_size_bytes = export(dense, inputs(2), self._dense).size_bytes
+        self.dense_seconds = [self._time(target, {})["dense"] for target in targets]
+
+    def ratios(self, model: nn.Module) -> list[float]:
+        """Return the latency of a model as a share of the dense one's, on each target."""
+        export(model, self._inputs(2), self._model)
+        timed = [self._time(target, {"model": self._model}) for target in self._targets]
+        return [it["model"] / it["dense"] for it in timed]
+
+    def seconds(self, model: nn.Module) -> list[float]:
+        """Return the latency of a model on each target, in seconds.
+
+        It is the ratio, measured in turns, of what the dense model took at first, so that figures taken at different
+        times can be compared.
+        """
+        return [ratio * dense for ratio, dense in zip(self.ratios(model), self.dense_seconds, strict=True)]
+
+    def _time(self, target: Target, others: Mapping[str, Path]) -> dict[str, float]:
+        models = {"dense": self._dense, **others}
+        return measure_latency(models, feed(self._inputs(target.batch_size)), target, seconds=SECONDS)

@@ -1,0 +1,149 @@
+"""Find the groups of a model, and prove that each can be cut."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from reprune.errors import PruningError
+from reprune.pruning import trials
+from reprune.pruning.capture import Capture, capture, tensors_of
+from reprune.pruning.flow import Flow, Merge, Weighing, module_of
+from reprune.pruning.groups import Analysis, Edit, Reading
+from reprune.pruning.layout import Layout
+from reprune.pruning.propagate import propagate, tracked
+from reprune.pruning.resolve import operators, resolve
+
+
+def analyze(model: nn.Module, example_inputs: Any) -> Analysis:
+    """Find which slices of which tensors live and die together, and prove by running it that each group can be cut.
+
+    Args:
+        model: Any module that ``torch.export`` takes; it is left as it is.
+        example_inputs: A tensor, a tuple of positional arguments, or a dict of keyword arguments. A batch of two or
+            more tells the batch from dimensions of size one.
+
+    Returns:
+        The groups, what stays whole and why, and the operators that do the work.
+
+    Raises:
+        PruningError: The model cannot be run or exported, or is quantized.
+    """
+    check(model)
+    captured = capture(model, example_inputs)
+    flow = Flow()
+    owned = tracked(captured, model, flow)
+    _freeze_parametrized(flow, owned)
+    propagate(captured, flow, owned)
+    if captured.idle():
+        captured = _with_training(model, captured, flow, owned, example_inputs)
+    analysis = _analysis(model, captured, flow, owned, {}, example_inputs)
+    while True:
+        failed, analysis = trials.failing(model, analysis)
+        if not failed:
+            return analysis
+        mark = flow.couplings.mark()
+        if _couple_to_stream(flow, analysis, failed):
+            coupled = _analysis(model, captured, flow, owned, analysis.readings, example_inputs)
+            still, coupled = trials.failing(model, coupled)
+            if not still:
+                return coupled
+            flow.couplings.rollback(mark)
+        _freeze(flow, owned, analysis, failed)
+        analysis = _analysis(model, captured, flow, owned, analysis.readings, example_inputs)
+
+
+def _freeze_parametrized(flow: Flow, owned: dict[str, Layout]) -> None:
+    for name, layout in owned.items():
+        if ".parametrizations." in f".{name}":
+            for factor in layout.factors:
+                reason = "is parametrized; call torch.nn.utils.parametrize.remove_parametrizations to have it cut"
+                flow.couplings.freeze(factor.grid, reason)
+
+
+def _with_training(
+    model: nn.Module, captured: Capture, flow: Flow, owned: dict[str, Layout], example_inputs: Any
+) -> Capture:
+    """Couple what only the training graph uses, such as an auxiliary head; its outputs are never compared."""
+    try:
+        training = capture(copy.deepcopy(model), example_inputs, training=True)
+    except PruningError:
+        return captured  # what only training uses stays whole, and a trial in training mode finds what depends on it
+    propagate(training, Flow(couplings=flow.couplings), {**tracked(training, model, flow), **owned})
+    return replace(captured, training=training)
+
+
+def _analysis(
+    model: nn.Module,
+    captured: Capture,
+    flow: Flow,
+    owned: dict[str, Layout],
+    readings: Mapping[Edit, Reading],
+    example_inputs: Any,
+) -> Analysis:
+    groups, frozen, cells = resolve(flow, owned, captured, {name for name, _ in model.named_parameters()})
+    return Analysis(
+        groups=groups,
+        frozen=frozen,
+        operators=operators(flow, captured, groups, cells),
+        capture=captured,
+        flow=flow,
+        example_inputs=example_inputs,
+        cells=cells,
+        shapes={name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()},
+        readings=readings,
+    )
+
+
+def _freeze(flow: Flow, owned: dict[str, Layout], analysis: Analysis, failed: dict[str, str]) -> None:
+    for name, reason in failed.items():
+        for member in analysis.group(name).members:
+            labels = owned[member.tensor].labels(member.dim)
+            assert labels is not None
+            flow.couplings.freeze(labels[np.concatenate(member.cells)], reason)
+
+
+def _couple_to_stream(flow: Flow, analysis: Analysis, failed: dict[str, str]) -> bool:
+    """Try whether heads can go together with the width of their module's input.
+
+    Much attention code reads the width of its input and uses it again for the heads: ``reshape(b, n, c)``. Then heads
+    cannot go alone, but each can go with as many indices of the stream.
+
+    Returns:
+        Whether there was anything to try.
+    """
+    offsets = analysis.offsets
+    spans = [(offsets[name], offsets[name] + analysis.group(name).width) for name in failed]
+    untried = []
+    tried = False
+    for merge in flow.merges:
+        cells = analysis.cells[merge.labels]
+        if not any(bool(((cells >= start) & (cells < stop)).all()) for start, stop in spans):
+            untried.append(merge)
+            continue
+        stream = next((w.inputs for w in flow.weighings if _reads_stream(w, merge, analysis)), None)
+        if stream is not None:
+            flow.couplings.unite(merge.labels, stream)
+            tried = True
+    flow.merges[:] = untried
+    return tried
+
+
+def _reads_stream(weighing: Weighing, merge: Merge, analysis: Analysis) -> bool:
+    """Whether a weight multiplies what a module was given, at the width that the module's heads make up."""
+    inside = module_of(weighing.node) == merge.module or module_of(weighing.node).startswith(f"{merge.module}.")
+    if not inside or weighing.inputs is None or len(weighing.inputs) != len(merge.labels):
+        return False
+    return not np.array_equal(analysis.cells[weighing.inputs], analysis.cells[merge.labels])
+
+
+def check(model: nn.Module) -> None:
+    """Raise PruningError for a model whose tensors are not plain parameters."""
+    for name, tensor in tensors_of(model).items():
+        if tensor.is_quantized or (
+            isinstance(tensor, nn.Parameter) and not (tensor.is_floating_point() or tensor.is_complex())
+        ):
+            raise PruningError(f"{name} is quantized ({tensor.dtype}).", "Prune the model before quantizing it.")

@@ -1,0 +1,124 @@
+"""What an analysis finds: groups of coupled slices, what stays whole and why, and the operators that do the work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from reprune.pruning.capture import Capture
+from reprune.pruning.couplings import Labels
+from reprune.pruning.flow import Flow
+
+Edit = tuple[str, str]
+"""Path of a module and name of one of its attributes."""
+
+
+Reading = Literal["last", "first", "never"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One dimension of one tensor that loses indices with a group."""
+
+    tensor: str
+    """Name of a parameter or buffer."""
+    dim: int
+    cells: tuple[tuple[int, ...], ...]
+    """For each cell of the group, the indices of the dimension that go with it."""
+    role: str
+    """``producer`` (zeroing it zeroes the slice), ``consumer`` (reads the slice), or ``state`` (running statistics)."""
+
+    @property
+    def parameter(self) -> str:
+        """The tensor's name."""
+        return self.tensor
+
+
+@dataclass(frozen=True)
+class Group:
+    """Slices of tensors that live and die together, cell by cell."""
+
+    name: str
+    """The module path of the first producer."""
+    kind: str
+    """``channel``, ``neuron``, ``head``, ``kv-head``, or ``embedding``."""
+    width: int
+    """Number of cells."""
+    members: tuple[Member, ...]
+
+    @property
+    def producers(self) -> tuple[Member, ...]:
+        """The members whose zeroing zeroes the slice."""
+        return tuple(member for member in self.members if member.role == "producer")
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A dimension of a parameter that stays whole."""
+
+    what: str
+    """Name of the parameter and its dimension: ``fc.weight[0]``."""
+    reason: str
+    """Why, naming the operator."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A node of the graph that multiplies by a weight, in execution order."""
+
+    name: str
+    """Name of the weight; two nodes may share one."""
+    node: str
+    """Name of the node in the exported graph."""
+    kind: str
+    """``conv``, ``conv_transpose``, ``linear`` or ``matmul``."""
+    weight_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    in_cells: dict[str, int] = field(default_factory=dict)
+    """Group → how many input channels or features one of its cells is worth."""
+    out_cells: dict[str, int] = field(default_factory=dict)
+    """Group → how many output channels or features one of its cells is worth."""
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] | str = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+
+    @property
+    def in_group(self) -> str | None:
+        """The one group that the input's channels belong to, if it is one."""
+        return next(iter(self.in_cells)) if len(self.in_cells) == 1 else None
+
+    @property
+    def out_group(self) -> str | None:
+        """The one group that the output's channels belong to, if it is one."""
+        return next(iter(self.out_cells)) if len(self.out_cells) == 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """The result of analyzing a model on example inputs."""
+
+    groups: tuple[Group, ...]
+    frozen: tuple[Frozen, ...]
+    operators: tuple[Operator, ...]
+    capture: Capture = field(repr=False)
+    flow: Flow = field(repr=False)
+    example_inputs: Any = field(repr=False)
+    cells: Labels = field(repr=False)
+    """For each label, its cell's number over all groups, or -1: shape ``[labels]``."""
+    shapes: dict[str, tuple[int, ...]] = field(repr=False)
+    """The shape of every parameter and buffer of the model."""
+    readings: Mapping[Edit, Reading] = field(default_factory=dict, repr=False)
+    """Which of the sizes of its own value an attribute stands for, where not the last computed."""
+
+    def group(self, name: str) -> Group:
+        """Return a group by name."""
+        return next(group for group in self.groups if group.name == name)
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """Where each group's cells begin in the numbering over all groups."""
+        starts = np.cumsum([0, *(group.width for group in self.groups)])
+        return {group.name: int(start) for group, start in zip(self.groups, starts, strict=False)}

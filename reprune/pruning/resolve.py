@@ -1,0 +1,254 @@
+"""From united labels to groups: classes of the union-find, gathered by the tensors they live in."""
+
+from collections import Counter, defaultdict
+from math import prod
+from typing import Any
+
+import numpy as np
+from torch import fx
+
+from reprune.pruning.capture import Capture
+from reprune.pruning.couplings import Labels
+from reprune.pruning.flow import Flow, Weighing
+from reprune.pruning.groups import Frozen, Group, Member, Operator
+from reprune.pruning.layout import Layout
+
+Place = tuple[str, int]
+"""A dimension of a tensor."""
+
+
+def settle_splits(flow: Flow) -> Labels:
+    """Make every split dimension lose whole rows of one axis, and return the class of each label.
+
+    Where the operators have not decided which axis shrinks, the last does: ``view(n, groups, c // groups)``.
+    """
+    classes = flow.couplings.classes()
+    while True:
+        frozen = flow.couplings.reasons(classes)
+        settled = True
+        for split in flow.splits:
+            grid = classes[split.grid]
+            if _is_regular(grid) or all(each in frozen for each in np.unique(grid).tolist()):
+                continue
+            for axis in range(grid.ndim - 1):
+                flow.couplings.unite_along(split.grid, axis)
+            settled = False
+        if settled:
+            return classes
+        classes = flow.couplings.classes()
+
+
+def _is_regular(grid: Labels) -> bool:
+    for axis in range(grid.ndim):
+        rows = np.moveaxis(grid, axis, 0).reshape(grid.shape[axis], -1)
+        if bool((rows == rows[:, :1]).all()):
+            return True
+    return False
+
+
+def resolve(
+    flow: Flow, owned: dict[str, Layout], captured: Capture, parameters: set[str]
+) -> tuple[tuple[Group, ...], tuple[Frozen, ...], Labels]:
+    """Gather the classes into groups.
+
+    Returns:
+        The groups, what stays whole, and for each label the number of its cell over all groups, or -1.
+    """
+    used = {**(_uses(captured.training) if captured.training else {}), **_uses(captured)}
+    places = {
+        (name, dim): labels
+        for name, layout in owned.items()
+        if name in used
+        for dim in range(len(layout.shape))
+        if (labels := layout.labels(dim)) is not None
+    }
+    classes = settle_splits(flow)
+    reasons = flow.couplings.reasons(classes)
+    signatures: dict[int, Counter[Place]] = defaultdict(Counter)
+    for place, labels in places.items():
+        for each in classes[labels].tolist():
+            signatures[each][place] += 1
+    bundles: dict[frozenset[tuple[Place, int]], list[int]] = defaultdict(list)
+    for each, signature in signatures.items():
+        if each not in reasons:
+            bundles[frozenset(signature.items())].append(each)
+    roles = {place: used[place[0]][1][place[1]] for place in places}
+    drafts = [_draft(sorted(cells), places, classes, roles, used) for cells in bundles.values()]
+    made = sorted((draft for draft in drafts if draft is not None), key=lambda draft: draft[0])
+    heads = set(
+        classes[np.unique(np.concatenate([np.empty(0, np.int64), *(g.reshape(-1) for g in flow.heads)]))].tolist()
+    )
+    groups: list[Group] = []
+    numbering: dict[int, int] = {}
+    taken: Counter[str] = Counter()
+    for _, members, cells in made:
+        path = next(member.tensor for member in members if member.role == "producer").rpartition(".")
+        name = path[0] or path[2]
+        taken[name] += 1
+        unique = name if taken[name] == 1 else f"{name}#{taken[name]}"
+        groups.append(Group(unique, _kind(members, used, cells[0] in heads), len(cells), members))
+        numbering.update({each: len(numbering) + i for i, each in enumerate(cells)})
+    frozen = _frozen(places, classes, reasons, numbering, parameters)
+    lookup = np.full(int(classes.max(initial=-1)) + 1, -1, dtype=np.int64)
+    for each, cell in numbering.items():
+        lookup[each] = cell
+    return tuple(groups), frozen, lookup[classes] if len(classes) else classes
+
+
+Draft = tuple[int, tuple[Member, ...], list[int]]
+
+
+def _draft(
+    cells: list[int], places: dict[Place, Labels], classes: Labels, roles: dict[Place, str], used: Any
+) -> Draft | None:
+    """Make the members of a group; None when there is nothing to choose, or nothing that makes the slice."""
+    if len(cells) < 2:
+        return None
+    members = []
+    wanted = set(cells)
+    for (name, dim), labels in places.items():
+        found: dict[int, list[int]] = defaultdict(list)
+        for index, each in enumerate(classes[labels].tolist()):
+            if each in wanted:
+                found[each].append(index)
+        if found:
+            members.append(
+                (used[name][0], Member(name, dim, tuple(tuple(found[each]) for each in cells), roles[name, dim]))
+            )
+    members.sort(key=lambda item: (item[0], item[1].role != "producer", item[1].dim))
+    producing = [order for order, member in members if member.role == "producer"]
+    return (producing[0], tuple(member for _, member in members), cells) if producing else None
+
+
+def _kind(members: tuple[Member, ...], used: Any, is_head: bool) -> str:
+    producers = [member for member in members if member.role == "producer"]
+    matrices = [member for member in producers if used[member.tensor][2] != "vector"]
+    first = used[(matrices or producers)[0].tensor][2]
+    if is_head and any(len(member.cells[0]) > 1 for member in producers):
+        sizes = {len(member.cells[0]) for member in matrices if used[member.tensor][2] == "linear"}
+        stream = {m.tensor for m in matrices} & {m.tensor for m in members if m.role == "consumer"}
+        return "kv-head" if len(sizes) > 1 and not stream else "head"
+    return {"conv": "channel", "linear": "neuron", "embedding": "embedding"}.get(first, "channel")
+
+
+def _frozen(
+    places: dict[Place, Labels],
+    classes: Labels,
+    reasons: dict[int, str],
+    numbering: dict[int, int],
+    parameters: set[str],
+) -> tuple[Frozen, ...]:
+    found = []
+    for (name, dim), labels in places.items():
+        if name not in parameters:
+            continue
+        whole = [each for each in dict.fromkeys(classes[labels].tolist()) if each not in numbering]
+        reason = next(
+            (reasons[each] for each in whole if each in reasons), "all its indices go together, or nothing makes them"
+        )
+        if whole and "slides along" not in reason:
+            found.append(Frozen(f"{name}[{dim}]", reason))
+    return tuple(found)
+
+
+ROLES = {
+    "linear": {"weight": {0: "producer", 1: "consumer"}},
+    "matmul": {"other": {0: "consumer", 1: "producer"}},
+    "mm": {"mat2": {0: "consumer", 1: "producer"}},
+    "addmm": {"mat2": {0: "consumer", 1: "producer"}},
+    "batch_norm": {"running_mean": {0: "state"}, "running_var": {0: "state"}},
+    **{f"conv{n}d": {"weight": {0: "producer", 1: "consumer"}} for n in (1, 2, 3)},
+    **{f"conv_transpose{n}d": {"weight": {0: "consumer", 1: "producer"}} for n in (1, 2, 3)},
+    **{rnn: {"params": {0: "producer", 1: "consumer"}} for rnn in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
+}
+"""What an operator does with the dimensions of its weights; a tensor used otherwise produces."""
+
+KINDS = {
+    "conv": "conv",
+    "linear": "linear",
+    "embedding": "embedding",
+    "matmul": "linear",
+    "mm": "linear",
+    "addmm": "linear",
+}
+
+
+def _uses(captured: Capture) -> dict[str, tuple[int, dict[int, str], str]]:
+    """Return, for each tensor that the graph uses, its first use, the roles of its dimensions, and its kind."""
+    found: dict[str, tuple[int, dict[int, str], str]] = {}
+    for order, node in enumerate(captured.module.graph.nodes):
+        if node.op != "call_function":
+            continue
+        schema = getattr(node.target, "_schema", None)
+        operator = schema.name.removeprefix("aten::") if schema is not None else ""
+        names = [argument.name for argument in schema.arguments] if schema is not None else []
+        arguments = [*zip(names or map(str, range(len(node.args))), node.args, strict=False), *node.kwargs.items()]
+        for name, value in arguments:
+            for source in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(source, fx.Node) and source.name in captured.tensors:
+                    tensor = captured.tensors[source.name]
+                    rank = source.meta["val"].dim()
+                    kind = next((k for prefix, k in KINDS.items() if operator.startswith(prefix)), "other")
+                    roles = ROLES.get(operator, {}).get(name, {})
+                    own = {dim: roles.get(dim, "producer") for dim in range(rank)}
+                    first, before, kept = found.get(tensor, (order, own, kind if rank > 1 else "vector"))
+                    both = {d: "producer" if "producer" in (r, before[d]) else r for d, r in own.items()}
+                    found[tensor] = (first, both, kept)
+    return found
+
+
+def operators(flow: Flow, captured: Capture, groups: tuple[Group, ...], cells: Labels) -> tuple[Operator, ...]:
+    """Describe every node that multiplies by a weight, in execution order."""
+    owner = [group.name for group in groups for _ in range(group.width)]
+    widths = {group.name: group.width for group in groups}
+    found = []
+    for weighing in flow.weighings:
+        name = captured.tensors.get(_origin(weighing.weight).name)
+        if name is not None:
+            found.append(_operator(weighing, name, lambda labels: _worth(labels, cells, owner, widths)))
+    return tuple(found)
+
+
+def _operator(weighing: Weighing, name: str, worth: Any) -> Operator:
+    node = weighing.node
+    tensors = [arg for arg in pytree_nodes(node.args) if arg is not weighing.weight]
+    geometry: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in weighing.geometry.items()
+    }
+    return Operator(
+        name=name,
+        node=node.name,
+        kind=weighing.kind,
+        weight_shape=tuple(_origin(weighing.weight).meta["val"].shape),
+        input_shape=tuple(tensors[0].meta["val"].shape),
+        output_shape=tuple(node.meta["val"].shape),
+        in_cells=worth(weighing.inputs),
+        out_cells=worth(weighing.outputs),
+        **geometry,
+    )
+
+
+def pytree_nodes(args: Any) -> list[fx.Node]:
+    """Return the tensors among a node's arguments."""
+    found: list[fx.Node] = []
+    fx.node.map_arg(args, lambda n: found.append(n) or n)  # type: ignore[func-returns-value]
+    return found
+
+
+def _origin(node: fx.Node) -> fx.Node:
+    """Follow a weight through views of it back to its placeholder."""
+    while (
+        node.op == "call_function"
+        and node.args
+        and isinstance(node.args[0], fx.Node)
+        and prod(node.meta["val"].shape) == prod(node.args[0].meta["val"].shape)
+    ):
+        node = node.args[0]
+    return node
+
+
+def _worth(labels: Labels | None, cells: Labels, owner: list[str], widths: dict[str, int]) -> dict[str, int]:
+    if labels is None:
+        return {}
+    counted = Counter(owner[cell] for cell in cells[labels].tolist() if cell >= 0)
+    return {name: count // widths[name] for name, count in counted.items()}

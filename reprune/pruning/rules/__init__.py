@@ -1,0 +1,1 @@
+"""How each ATen operator moves labels. An operator without a rule freezes what it touches."""

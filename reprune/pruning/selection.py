@@ -1,0 +1,147 @@
+"""Choose cells, cut them, prove it."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from math import ceil, gcd
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reprune.errors import PruningError
+from reprune.pruning import oracle, surgery
+from reprune.pruning.criteria import Batches, Criterion, Loss, Scores, mean_normalized, score
+from reprune.pruning.graph import analyze
+from reprune.pruning.groups import Analysis, Group
+from reprune.pruning.recipe import Recipe
+
+
+def cut(model: nn.Module, analysis: Analysis, keep: Mapping[str, Sequence[int]]) -> tuple[nn.Module, Recipe]:
+    """Cut a copy of a model, and prove the copy by running it against the zeroed dense graph.
+
+    Args:
+        model: The model that the analysis is of; it is left as it is, and so is everything when the proof fails.
+        analysis: Its groups.
+        keep: Group name → the cells that stay. A group that is absent stays whole.
+
+    Returns:
+        The smaller model, and the recipe that makes it from any weights of its class.
+
+    Raises:
+        PruningError: A group or cell does not exist, nothing would be left of a group, or the proof fails.
+    """
+    for name, cells in keep.items():
+        _check_cells(analysis, name, cells)
+    removed = oracle.cells_of(analysis, keep)
+    recipe = surgery.recipe_for(model, analysis, removed)
+    pruned = surgery.apply(model, recipe)
+    oracle.verify(analysis, model, pruned, removed, analysis.example_inputs)
+    return pruned, recipe
+
+
+def _check_cells(analysis: Analysis, name: str, cells: Sequence[int]) -> None:
+    group = _group(analysis, name)
+    wrong = [int(cell) for cell in cells if not 0 <= int(cell) < group.width]
+    if wrong:
+        raise PruningError(
+            f"Group {name!r} has {group.width} cells; it has no cell {wrong[0]}.", "Number cells from 0."
+        )
+    if len(set(map(int, cells))) < len(cells):
+        raise PruningError(f"keep names a cell of group {name!r} twice.", "Name each kept cell once.")
+    if not len(cells):
+        raise PruningError(
+            f"Nothing would be left of group {name!r}.", "Keep at least one cell, or leave the group out."
+        )
+
+
+def _group(analysis: Analysis, name: str) -> Group:
+    names = [group.name for group in analysis.groups]
+    if name not in names:
+        close = difflib.get_close_matches(name, names) or names[:5]
+        raise PruningError(
+            f"There is no group {name!r}.", f"Groups are named after modules, such as {', '.join(close) or 'none'}."
+        )
+    return analysis.group(name)
+
+
+def prune(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    ratio: float | None = None,
+    widths: Mapping[str, int] | None = None,
+    criterion: str | Criterion = "l2",
+    data: Batches | None = None,
+    loss: Loss = F.cross_entropy,
+    global_ranking: bool = False,
+    round_to: int | None = None,
+    seed: int = 0,
+) -> tuple[nn.Module, Recipe]:
+    """Analyze a model, score its cells, and cut the least important.
+
+    Args:
+        model: The model; it is left as it is.
+        example_inputs: A tensor, a tuple of positional arguments, or a dict of keyword arguments.
+        ratio: Share of cells to remove, in [0, 1): of each group, or of all groups together under `global_ranking`.
+        widths: Group name → number of cells to keep, in place of a ratio; other groups stay whole.
+        criterion: A name from ``criteria.CRITERIA`` or a function.
+        data: Batches of ``(input, target)``, for the criteria that need data.
+        loss: ``loss(outputs, targets)``, a scalar.
+        global_ranking: Rank the cells of all groups together, each group's scores divided by their mean.
+        round_to: Round the channels that stay up to a multiple of this, in groups whose cells are channels.
+        seed: Of the random criterion.
+
+    Returns:
+        The smaller model and its recipe.
+
+    Raises:
+        PruningError: A ratio or width is impossible, a group does not exist, or the proof fails.
+    """
+    if (ratio is None) == (widths is None):
+        raise PruningError("prune takes a ratio or widths, one of the two.", "Pass ratio=0.5 or widths={'layer': 96}.")
+    if ratio is not None and not 0 <= ratio < 1:
+        raise PruningError(f"A ratio of {ratio} is not in [0, 1).", "Pass the share of cells to remove, such as 0.5.")
+    analysis = analyze(model, example_inputs)
+    scores = score(model, analysis, criterion, data, loss, seed)
+    kept = _widths(analysis, scores, ratio, global_ranking) if widths is None else _checked(analysis, widths)
+    if round_to is not None:
+        kept = {name: rounded(analysis, name, width, round_to) for name, width in kept.items()}
+    keep = {name: best(scores[name], width) for name, width in kept.items() if width < analysis.group(name).width}
+    return cut(model, analysis, keep)
+
+
+def best(scores: Tensor, width: int) -> list[int]:
+    """Return the cells with the highest scores, ascending; among equals the earlier."""
+    order = torch.argsort(scores, descending=True, stable=True)
+    return sorted(order[:width].tolist())
+
+
+def _checked(analysis: Analysis, widths: Mapping[str, int]) -> dict[str, int]:
+    for name, width in widths.items():
+        group = _group(analysis, name)
+        if not 1 <= width <= group.width:
+            raise PruningError(f"Group {name!r} cannot have {width} cells.", f"Ask for 1 to {group.width}.")
+    return dict(widths)
+
+
+def _widths(analysis: Analysis, scores: Scores, ratio: float | None, global_ranking: bool) -> dict[str, int]:
+    assert ratio is not None
+    if not global_ranking:
+        return {group.name: max(1, group.width - int(ratio * group.width)) for group in analysis.groups}
+    ranked = mean_normalized(scores)
+    if not ranked:
+        return {}
+    values, _ = torch.cat(list(ranked.values())).sort()
+    threshold = values[min(int(ratio * len(values)), len(values) - 1)]
+    return {name: max(1, int((value >= threshold).sum())) for name, value in ranked.items()}
+
+
+def rounded(analysis: Analysis, name: str, width: int, multiple: int) -> int:
+    """Round a number of cells up so that their channels are a multiple, where that many exist."""
+    group = analysis.group(name)
+    if multiple < 1:
+        raise PruningError(f"round_to is {multiple}.", "Pass a positive number, such as 8.")
+    worth = max(operator.out_cells.get(name, 1) for operator in analysis.operators) if analysis.operators else 1
+    step = multiple // gcd(multiple, worth)
+    return min(group.width, ceil(width / step) * step)

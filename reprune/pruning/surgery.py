@@ -1,0 +1,111 @@
+"""Make the model that a recipe describes: a copy of the user's own module with smaller tensors."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+
+from reprune.errors import PruningError
+from reprune.pruning.attributes import attribute_edits
+from reprune.pruning.capture import tensors_of
+from reprune.pruning.couplings import Labels
+from reprune.pruning.groups import Analysis
+from reprune.pruning.recipe import Recipe, Slice
+
+
+class Skip(nn.Module):
+    """What stands in for a residual block that was taken out: it passes its first argument through."""
+
+    def forward(self, x: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        """Return the first argument."""
+        return x
+
+
+def recipe_for(model: nn.Module, analysis: Analysis, removed: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Recipe:
+    """Write down a cut.
+
+    Args:
+        model: The model that the analysis is of.
+        analysis: Its groups.
+        removed: Which cells go, over all groups, shape ``[cells]``.
+    """
+    slices: dict[str, dict[int, Labels]] = {}
+    offsets = analysis.offsets
+    for group in analysis.groups:
+        gone = np.flatnonzero(removed[offsets[group.name] : offsets[group.name] + group.width])
+        for member in group.members if len(gone) else ():
+            indices = np.concatenate([member.cells[cell] for cell in gone])
+            dims = slices.setdefault(member.tensor, {})
+            before = dims.get(member.dim, np.arange(analysis.shapes[member.tensor][member.dim]))
+            dims[member.dim] = np.setdiff1d(before, indices)
+    cut = {
+        name: tuple(Slice(dim=dim, kept=tuple(kept.tolist())) for dim, kept in sorted(dims.items()))
+        for name, dims in sorted(slices.items())
+    }
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
+    return Recipe(slices=cut, attributes=attribute_edits(model, analysis, cut, removed), shapes=shapes)
+
+
+def apply(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Return a cut copy of a model; ties between tensors are kept, and no tensor is copied before it is cut."""
+    tensors = tensors_of(model)
+    memo: dict[int, object] = {}
+    for name, tensor in tensors.items():
+        value = tensor.detach()
+        for cut in recipe.slices.get(name, ()):
+            value = value.index_select(cut.dim, torch.tensor(cut.kept, dtype=torch.long, device=value.device))
+        value = value.clone() if name not in recipe.slices else value.contiguous()
+        memo[id(tensor)] = (
+            nn.Parameter(value, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else value
+        )
+    pruned = copy.deepcopy(model, memo)
+    for edit in recipe.attributes:
+        setattr(pruned.get_submodule(edit.module), edit.attribute, edit.after)
+    for path in recipe.dropped:
+        parent, _, name = path.rpartition(".")
+        setattr(pruned.get_submodule(parent), name, Skip())
+    for module in pruned.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()
+    return pruned
+
+
+def replay(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Make the cut that a recipe describes on a fresh model of the same class, with its own weights.
+
+    Args:
+        model: A dense model; it is left as it is.
+        recipe: A cut of a model of the same class.
+
+    Returns:
+        The cut copy, in the model's own mode.
+
+    Raises:
+        PruningError: The model is another architecture: every tensor that does not fit is named.
+    """
+    found = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
+    problems = [f"{name} is missing" for name in recipe.shapes if name not in found]
+    problems += [f"{name} is new" for name in found if name not in recipe.shapes]
+    problems += [
+        f"{name} is {list(found[name])}, the recipe expects {list(shape)}"
+        for name, shape in recipe.shapes.items()
+        if name in found and found[name] != shape
+    ]
+    paths = dict(model.named_modules())
+    problems += [f"{path} is missing" for path in recipe.dropped if path not in paths]
+    for edit in recipe.attributes:
+        if edit.module in paths:
+            value = getattr(model.get_submodule(edit.module), edit.attribute, None)
+            if _plain(value) != edit.before:
+                problems.append(f"{edit.module}.{edit.attribute} is {value!r}, the recipe expects {edit.before!r}")
+    if problems:
+        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise PruningError(
+            f"The recipe is of another architecture: {shown}.", "Replay it on the dense model class it was made from."
+        )
+    return apply(model, recipe)
+
+
+def _plain(value: object) -> object:
+    return tuple(value) if isinstance(value, list | tuple | torch.Size) else value

@@ -1,0 +1,134 @@
+"""Who was champion, when and why: one document, so that the pointer and its history move in one write."""
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from reprune import digest
+from reprune.errors import IntegrityError
+
+FORMAT = 1
+Action = Literal["promote", "rollback"]
+
+
+class Move(BaseModel):
+    """One move of the champion pointer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    """Unique, so that a writer whose answer was lost can find out whether its move was made."""
+
+    sequence: int = Field(ge=1)
+    action: Action
+    version: str
+    """The champion from here on."""
+
+    previous: str | None
+    """The champion until here."""
+
+    at: AwareDatetime
+    """In UTC."""
+
+    reason: str
+    by: str = ""
+    """The run or the person that made the move."""
+
+
+class Champion(BaseModel):
+    """The version in production, as of one reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    sequence: int
+    """Number of moves so far: what a promotion is compared with."""
+
+    since: AwareDatetime
+    """In UTC."""
+
+    reason: str
+    by: str = ""
+
+    @property
+    def short(self) -> str:
+        """The first digits of the version, as people are shown it."""
+        return self.version[:12]
+
+
+class History(BaseModel):
+    """All moves of the champion pointer, oldest first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    moves: tuple[Move, ...] = ()
+
+    @property
+    def champion(self) -> Champion | None:
+        """The champion after the last move."""
+        if not self.moves:
+            return None
+        last = self.moves[-1]
+        return Champion(version=last.version, sequence=last.sequence, since=last.at, reason=last.reason, by=last.by)
+
+    def standing(self) -> list[str]:
+        """Return the promotions that still stand, the champion's last.
+
+        A promotion puts its version on top. A rollback takes off what lies above the version it returns to, so that one
+        rollback after another walks back through the promotions instead of toggling between two. Returning to a version
+        that was taken off already puts it on top again.
+        """
+        stack: list[str] = []
+        for move in self.moves:
+            if move.action == "rollback" and move.version in stack[:-1]:
+                below = len(stack) - 1
+                while stack[below - 1] != move.version:
+                    below -= 1
+                del stack[below:]
+            else:
+                stack.append(move.version)
+        return stack
+
+    def extended(self, action: Action, version: str, *, reason: str, by: str) -> "History":
+        """Return the history with one more move, made now."""
+        champion = self.champion
+        move = Move(
+            id=uuid.uuid4().hex,
+            sequence=len(self.moves) + 1,
+            action=action,
+            version=version,
+            previous=champion.version if champion else None,
+            at=datetime.now(UTC),
+            reason=reason,
+            by=by,
+        )
+        return History(moves=(*self.moves, move))
+
+    def dump(self) -> bytes:
+        """Return the document, with a digest over all moves."""
+        moves = self.model_dump(mode="json")["moves"]
+        return json.dumps({"format": FORMAT, "sha256": digest.of_json(moves), "moves": moves}, indent=2).encode()
+
+    @classmethod
+    def load(cls, stored: bytes, *, where: str) -> "History":
+        """Read the document.
+
+        Raises:
+            IntegrityError: It is damaged, or of a format to come.
+        """
+        try:
+            document = json.loads(stored)
+            if document["format"] != FORMAT:
+                raise IntegrityError(f"{where} has format {document['format']!r}.", "Upgrade reprune.")
+            if digest.of_json(document["moves"]) != document["sha256"]:
+                raise ValueError("its moves are not what its sha256 says")
+            history = cls(moves=document["moves"])
+        except (ValueError, KeyError, TypeError) as error:
+            problem = "it is no history" if isinstance(error, ValidationError | KeyError | TypeError) else str(error)
+            raise IntegrityError(f"{where} is damaged: {problem}.", "Restore this file from a backup.") from None
+        if not history.moves:
+            raise IntegrityError(f"{where} is damaged: it has no moves.", "Restore this file from a backup.")
+        return history

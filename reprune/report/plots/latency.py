@@ -1,0 +1,108 @@
+"""How latency is distributed, and how it depends on width."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+import numpy as np
+from matplotlib.figure import Figure as Canvas
+
+from reprune.gate import words
+from reprune.report import theme
+from reprune.report.html import Figure
+
+_COLOURS = {"dense": theme.DENSE, "pruned": theme.PRUNED, "control": theme.CONTROL, "champion": theme.CHAMPION}
+MOST_PANELS = 12
+
+
+class ProfilePoint(TypedDict):
+    """One measured operator at one width."""
+
+    operator: str
+    in_width: int
+    out_width: int
+    seconds: float
+
+
+def distribution(seconds: Mapping[str, Sequence[float]], *, target: str) -> Figure:
+    """Draw the distribution of every model's latencies, as the share of inferences that took at most so long.
+
+    Args:
+        seconds: Durations by model; ``control`` is dense a second time.
+        target: Where it was measured, in words.
+    """
+    longest = max(float(np.quantile(values, 0.99)) for values in seconds.values())
+    factor, unit = (1e3, "ms") if longest >= 1e-3 else (1e6, "µs")
+
+    def paint(canvas: Canvas) -> None:
+        axes = canvas.subplots()
+        for name in sorted(seconds, key=lambda it: it != "control"):
+            values = np.sort(np.asarray(seconds[name])) * factor
+            shares = np.linspace(0, 1, min(len(values), 400))
+            colour = _COLOURS.get(name, theme.INK)
+            (line,) = axes.plot(np.quantile(values, shares), shares * 100, color=colour, label=_named(name))
+            if name == "control":
+                line.set_linestyle((0, (4, 2)))
+            axes.plot(np.quantile(values, 0.5), 50, "o", color=colour, markersize=5)
+        axes.set(xlabel=f"latency of one inference ({unit})", ylabel="inferences at most as slow (%)", ylim=(0, 102))
+        axes.set_xlim(0, longest * factor * 1.1)
+        axes.legend(loc="lower right", reverse=True)
+        theme.bare(axes)
+
+    p50 = {name: words.seconds(float(np.median(values))) for name, values in seconds.items()}
+    return Figure(
+        svg=theme.draw(paint, width=theme.WIDE, height=3.4),
+        alt=f"Latency on {target}: medians " + ", ".join(f"{name} {value}" for name, value in p50.items()),
+        caption=f"{target}. Dots mark the medians. The dashed line is the dense model measured a second time: "
+        "its distance from dense is noise.",
+    )
+
+
+def profile(points: Sequence[ProfilePoint]) -> Figure:
+    """Draw the measured latency of each operator over its output width, a panel an operator.
+
+    Args:
+        points: The profile; of each operator the curve at its widest input is drawn.
+    """
+    curves = {name: _widest(points, name) for name in dict.fromkeys(point["operator"] for point in points)}
+    shown = sorted(curves, key=lambda name: -max(point["seconds"] for point in curves[name]))[:MOST_PANELS]
+    columns = min(4, len(shown))
+    rows = -(-len(shown) // columns)
+
+    def paint(canvas: Canvas) -> None:
+        panels = np.atleast_1d(canvas.subplots(rows, columns, squeeze=False)).flatten()
+        for axes, name in zip(panels, shown, strict=False):
+            curve = curves[name]
+            widths = [point["out_width"] for point in curve]
+            axes.plot(widths, [point["seconds"] * 1e6 for point in curve], "o-", color=theme.PRUNED, markersize=3.5)
+            axes.set_title(short(name))
+            axes.set_ylim(bottom=0)
+            theme.bare(axes)
+        for axes in panels[len(shown) :]:
+            axes.set_visible(False)
+        canvas.supxlabel("output width (channels)", color=theme.MUTED, fontsize=9)
+        canvas.supylabel("latency (µs)", color=theme.MUTED, fontsize=9)
+
+    left_out = f" The {len(shown)} slowest of {len(curves)} operators." if len(shown) < len(curves) else ""
+    return Figure(
+        svg=theme.draw(paint, width=theme.WIDE, height=2.0 * rows + 0.4),
+        alt=f"Measured latency over output width for {words.count(len(shown), 'operator')}",
+        caption="Measured on the target at the operator's widest input; steps show the block size of the kernel: "
+        f"a width inside a step costs as much as the step's end.{left_out}",
+    )
+
+
+def short(name: str, most: int = 26) -> str:
+    """Return a name that fits over a panel, cut in the middle."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
+
+
+def _widest(points: Sequence[ProfilePoint], operator: str) -> list[ProfilePoint]:
+    """Return an operator's points at its widest input; all of them where the two widths go together (depthwise)."""
+    own = sorted((point for point in points if point["operator"] == operator), key=lambda point: point["out_width"])
+    widest = max(point["in_width"] for point in own)
+    found = [point for point in own if point["in_width"] == widest]
+    return found if len(found) > 1 else own
+
+
+def _named(name: str) -> str:
+    return "dense again (control)" if name == "control" else name

@@ -1,0 +1,200 @@
+"""One step of a run: what every step has at hand, what it leaves behind, and how it tells that it failed."""
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from reprune import entrypoints
+from reprune.errors import RepruneError
+from reprune.events import WATCHER, Events
+from reprune.registry import Registry
+from reprune.store import Store, open_store
+from reprune.workload import Workload, parse
+
+if TYPE_CHECKING:
+    from reprune.data import Data
+    from reprune.tasks import Task
+    from reprune.training.checkpoint import Checkpoints
+
+METRICS_FOLDER = "REPRUNE_METRICS_FOLDER"
+"""Environment variable with the folder that metrics are written to when there is no Pushgateway."""
+
+
+class Step:
+    """A context in which one step of a run does its work.
+
+    A step writes its `summary` (a line for people), its `record` (anything JSON can hold, for the steps after it), and,
+    where the run has several steps of its name, which `part` of the work it was. No record is left where it is None.
+
+    Entering starts the step's clock, so import what is heavy before. Leaving it writes the step's record to the store
+    (``runs/<workload>/<run>/<step>.json``), or tells the watcher why there is none.
+
+    Args:
+        name: Name of the step.
+        workload: The workload, as JSON.
+        store: URI of the store.
+        run: Identifier of the run.
+    """
+
+    def __init__(self, name: str, *, workload: str, store: str, run: str) -> None:
+        self.name = name
+        self.run = run
+        self.part = ""
+        self.summary = ""
+        self.record: dict[str, Any] | None = {}
+        self._workload_json = workload
+        self._store_uri = store
+        self._events = Events.from_environment(name)
+        self._started = 0.0
+
+    def __enter__(self) -> Self:
+        self._started = time.perf_counter()
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        _end_with_watcher()
+        self._events.emit("started", run=self.run)
+        try:
+            entrypoints.use_code(self.workload.code)
+        except RepruneError as error:
+            self._fail(error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            try:
+                self._finish()
+            except RepruneError as late:
+                self._fail(late)
+        elif isinstance(error, RepruneError):
+            self._fail(error)
+        elif isinstance(error, Exception):
+            message = f"{entrypoints.describe(error)}."
+            self._events.emit("failed", message=message, remedy="The log has the whole traceback.", exit_code=3)
+
+    @cached_property
+    def workload(self) -> Workload:
+        """The workload."""
+        return parse(json.loads(self._workload_json), origin="the pipeline's workload")
+
+    @cached_property
+    def store(self) -> Store:
+        """The store."""
+        return open_store(self._store_uri)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The workload's models in the store."""
+        return Registry(self.store, self.workload.name)
+
+    @cached_property
+    def data(self) -> "Data":
+        """The workload's data."""
+        from reprune.data import Data
+
+        return Data(self.workload)
+
+    @cached_property
+    def task(self) -> "Task":
+        """The workload's task."""
+        from reprune import tasks
+
+        return tasks.of(self.workload, self.data)
+
+    def checkpoints(self, key: str) -> "Checkpoints":
+        """The checkpoints of the work that a digest names."""
+        from reprune.training.checkpoint import Checkpoints
+
+        return Checkpoints(self.store, self.workload.name, key)
+
+    def progress(self, text: str, fraction: float | None = None) -> None:
+        """Tell the watcher how far the step is.
+
+        Args:
+            text: What is happening, in a few words.
+            fraction: Share of the step's work that is done, 0 to 1, where that is known.
+        """
+        self._events.emit("progress", text=text, fraction=fraction)
+
+    def warn(self, text: str) -> None:
+        """Tell the watcher of something that stops nothing but that a person should know."""
+        self._events.emit("warning", text=f"{self.name}: {text}")
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Return the records of the steps of this run that have ended, by step."""
+        return read_records(self.store, self.workload.name, self.run)
+
+    def get_evidence(self, name: str) -> bytes:
+        """Return a file that a step of this run kept beside its record."""
+        return self.store.get(f"{record_prefix(self.workload.name, self.run)}{name}")
+
+    def put_evidence(self, name: str, data: bytes) -> str:
+        """Keep a file beside the step's record; returns its key in the store."""
+        key = f"{record_prefix(self.workload.name, self.run)}{name}"
+        self.store.put(key, data)
+        return key
+
+    def _finish(self) -> None:
+        seconds = time.perf_counter() - self._started
+        if self.record is not None:
+            record = {
+                "step": self.name,
+                "summary": self.summary,
+                "seconds": seconds,
+                "ended": time.time(),
+                **self.record,
+            }
+            name = f"{self.name}-{self.part}" if self.part else self.name
+            self.put_evidence(f"{name}.json", json.dumps(record).encode())
+        self._events.emit("finished", summary=self.summary, seconds=time.perf_counter() - self._started)
+
+    def _fail(self, error: RepruneError) -> None:
+        self._events.emit(
+            "failed",
+            message=error.message,
+            remedy=error.remedy,
+            exit_code=error.exit_code,
+            seconds=time.perf_counter() - self._started,
+        )
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+
+
+def read_records(store: Store, workload: str, run: str) -> dict[str, dict[str, Any]]:
+    """Return what the steps of a run recorded, by step."""
+    keys = (key for key in store.list(record_prefix(workload, run)) if key.endswith(".json"))
+    return {Path(key).stem: store.get_json(key) for key in keys}
+
+
+def record_prefix(workload: str, run: str) -> str:
+    """Return where in the store a run's records lie."""
+    return f"runs/{workload}/{run}/"
+
+
+def _end_with_watcher() -> None:
+    """On a laptop, end when the run that started this step is gone: nobody would go on from its result."""
+    watcher = os.environ.get(WATCHER)
+    if watcher is None:
+        return
+
+    def watch() -> None:
+        while _is_alive(int(watcher)):
+            time.sleep(0.5)
+        os._exit(3)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

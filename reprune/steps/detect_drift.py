@@ -1,0 +1,45 @@
+"""Decide whether the loop has anything to do."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from reprune.champion import ONNX
+from reprune.drift.decision import Decision, Trigger, decide
+from reprune.report import drift_page
+from reprune.step import Step
+
+REFERENCE = "reference.safetensors"
+
+
+def run(step: Step, *, trigger: Trigger, report: Path) -> str:
+    """Return ``reprune`` or ``skip``, with the reason in the step's summary and what moved in its record."""
+    champion = step.registry.champion()
+    with TemporaryDirectory() as scratch:
+        version = Path(scratch) if champion else None
+        if champion and version:
+            step.progress("fetching the champion's reference")
+            step.registry.fetch(champion.version, version, only=[ONNX, REFERENCE])
+        decision = decide(
+            champion.version if champion else None,
+            version,
+            step.data.production(),
+            step.task,
+            step.workload.drift,
+            trigger=trigger,
+            seed=step.workload.seed,
+        )
+    report.write_text(drift_page.render(decision))
+    step.record = _record(decision) | {"champion": champion.version if champion else None}
+    step.summary = f"{decision.action}: {decision.reason}" if decision.action == "reprune" else decision.reason
+    return decision.action
+
+
+def _record(decision: Decision) -> dict[str, Any]:
+    tests = decision.report.tests if decision.report else ()
+    return {
+        "action": decision.action,
+        "cause": decision.cause,
+        "reason": decision.reason,
+        "tests": [test.model_dump(mode="json") for test in tests],
+    }

@@ -1,0 +1,43 @@
+"""Export the dense model and the candidate to ONNX and compare each with torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from reprune import bundle
+from reprune.hardware.target import Target
+from reprune.onnx.export import export
+from reprune.onnx.parity import compare
+from reprune.report import pages
+from reprune.step import Step
+
+COMPARED = 512
+"""Examples of the validation split that torch and ONNX Runtime are compared on."""
+
+
+def run(step: Step, *, dense: Path, candidate: Path, exported: Path, report: Path) -> None:
+    """Write ``dense.onnx``, ``candidate.onnx`` and ``export.json`` with counts, digests and parity."""
+    exported.mkdir(parents=True, exist_ok=True)
+    described = {}
+    for place, (name, folder) in enumerate((("dense", dense), ("candidate", candidate))):
+        step.progress(f"exporting {name}", place / 2)
+        described[name] = _export(step, bundle.load(folder), exported / f"{name}.onnx")
+    (exported / "export.json").write_text(json.dumps(described, indent=2))
+    report.write_text(pages.export(described))
+    step.record = {"models": described}
+    errors = ", ".join(f"{name} {row['parity']['max_abs_error']:.1e}" for name, row in described.items())
+    step.summary = f"largest difference between torch and ONNX Runtime: {errors}"
+
+
+def _export(step: Step, model: nn.Module, path: Path) -> dict[str, Any]:
+    written = export(model, step.data.example(), path)
+    inputs = (batch for batch, _ in step.data.batches("validation", limit=COMPARED))
+    parity = compare(model, path, inputs, Target())
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "size_bytes": written.size_bytes,
+        "sha256": written.sha256,
+        "parity": parity.model_dump(),
+    }

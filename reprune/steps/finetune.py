@@ -1,0 +1,39 @@
+"""Recover what pruning lost, learning from the dense model as well as from the labels."""
+
+from pathlib import Path
+
+from reprune import bundle, digest
+from reprune.report import pages
+from reprune.step import Step
+from reprune.steps import learning
+from reprune.steps.learning import tell_epochs, training_batches, validation_score
+from reprune.training.distillation import Distillation
+from reprune.training.fit import fit
+
+
+def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path) -> None:
+    """Write the recovered model as a bundle: the candidate."""
+    workload, settings = step.workload, step.workload.finetune
+    parent = bundle.Description.read(pruned)
+    model = bundle.load(pruned)
+    before = validation_score(step, model)
+
+    rate = settings.learning_rate or workload.train.learning_rate / 3
+    history = fit(
+        model,
+        training_batches(step),
+        Distillation(step.task, bundle.load(dense), weight=settings.distillation, temperature=settings.temperature),
+        learning.settings(step, epochs=settings.epochs, learning_rate=rate, seed=workload.seed + 1),
+        validate=lambda trained: validation_score(step, trained),
+        checkpoints=step.checkpoints(
+            digest.of_json([parent.files, settings.model_dump(), workload.train.model_dump()])
+        ),
+        name="finetune",
+        on_epoch=tell_epochs(step, settings.epochs),
+    )
+    after = validation_score(step, model)
+    lineage = parent.lineage | {"finetune": history.model_dump()["epochs"], "parent": parent.files}
+    bundle.save(model, candidate, factory=parent.model, recipe=bundle.recipe_of(pruned), **lineage)
+    report.write_text(pages.training("Fine-tuning", history, step.task.metric))
+    step.record = {"history": history.model_dump()["epochs"], "score_before": before, "score_after": after}
+    step.summary = f"{before:.1%} → {after:.1%} on validation after {settings.epochs} epochs"

@@ -1,0 +1,32 @@
+"""Measure, on the target, how long each prunable operator takes over the widths it could have."""
+
+from pathlib import Path
+
+from reprune import bundle
+from reprune.hardware.latency_table import LatencyTable
+from reprune.hardware.profile import profile
+from reprune.hardware.target import Target, machine
+from reprune.pruning import analyze
+from reprune.report import pages
+from reprune.step import Step
+
+
+def run(step: Step, *, dense: Path, target: str, report: Path) -> str:
+    """Return the key in the store of the table; what is known of this machine already is used again."""
+    where = Target.model_validate_json(target).check()
+    step.part = where.slug()
+    analysis = analyze(bundle.load(dense), step.data.example(batch_size=where.batch_size))
+    key = f"profiles/{machine().key(where)}.json"
+    known = LatencyTable.model_validate_json(step.store.get(key)) if step.store.exists(key) else None
+    table = profile(
+        analysis.operators,
+        where,
+        known=known,
+        progress=lambda done: step.progress(f"measuring on {where.label()}", done),
+    )
+    step.store.put(key, table.model_dump_json().encode())
+    report.write_text(pages.profile(table))
+    new = len(table.points) - (len(known.points) if known else 0)
+    step.record = {"profile": key, "target": where.label(), "points": len(table.points), "measured": new}
+    step.summary = f"{len(table.points):,} latencies, {new:,} of them new; {where.label()}"
+    return key

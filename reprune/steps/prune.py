@@ -1,0 +1,157 @@
+"""Cut and recover in rounds until the measured latency is within the budget."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import nn
+
+from reprune import bundle, digest
+from reprune.errors import InputError
+from reprune.hardware.latency_table import LatencyTable
+from reprune.hardware.target import machine
+from reprune.planning.plan import Plan, make_plan
+from reprune.planning.sensitivity import Sensitivity
+from reprune.planning.stopwatch import Stopwatch
+from reprune.pruning import Analysis, analyze, cut, score
+from reprune.pruning.iterative import Loop, Round, best_cells, first_batches
+from reprune.report import pages
+from reprune.step import Step
+from reprune.steps.learning import mean_loss, settings, training_batches, validation_score
+from reprune.training.distillation import Distillation
+from reprune.training.fit import fit, seed_everything
+
+PLAN = "plan"
+"""Name of the plan among the checkpoints."""
+
+
+def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], pruned: Path, report: Path) -> None:
+    """Write the pruned model as a bundle, with the plan and the rounds in the step's record."""
+    parent, model = bundle.Description.read(dense), bundle.load(dense)
+    curves = Sensitivity.model_validate_json(sensitivity.read_text())
+    tables = [LatencyTable.model_validate_json(step.store.get(key)) for key in profiles]
+    with TemporaryDirectory() as scratch:
+        watch = Stopwatch(model, lambda size: step.data.example(batch_size=size), step.workload.target, Path(scratch))
+        checkpoints = step.checkpoints(_key(step, parent, profiles))
+        found = checkpoints.load(PLAN)
+        plan = Plan.model_validate(found[1]) if found else _plan(step, model, curves, tables, watch)
+        checkpoints.save(PLAN, {}, plan.model_dump(mode="json"))  # measured anew, it would be another plan
+        loop, rounds = _loop(step, model, watch), step.workload.prune.rounds
+        smaller, recipe, done = loop.run(
+            model, plan.widths, rounds, checkpoints=checkpoints, on_round=_tell(step, rounds)
+        )
+    bundle.save(smaller, pruned, factory=parent.model, recipe=recipe, **parent.lineage, parent=parent.files)
+    widths = {name: (width, plan.widths[name]) for name, width in plan.dense_widths.items()}
+    drawn: Any = [it.model_dump() for it in done]
+    report.write_text(pages.prune(widths, drawn, step.task.metric, _explain(plan)))
+    step.record = {
+        "plan": plan.model_dump(mode="json"),
+        "rounds": drawn,
+        "widths": widths,
+        "profiles": profiles,
+    }
+    last, budget = done[-1], step.workload.budget.latency.text
+    step.summary = (
+        f"{last.latency_ratio:.2f}x latency (budget {budget}), {last.parameters:,} parameters, "
+        f"{last.score_after:.1%} on validation after {len(done)} rounds"
+    )
+
+
+def _key(step: Step, parent: bundle.Description, profiles: list[str]) -> str:
+    """Return the digest of everything that decides the plan and the rounds."""
+    workload = step.workload
+    sections = (workload.prune, workload.finetune, workload.train, workload.budget)
+    return digest.of_json([parent.files, profiles, workload.seed, *(section.model_dump() for section in sections)])
+
+
+def _plan(step: Step, model: nn.Module, curves: Sensitivity, tables: Sequence[LatencyTable], watch: Stopwatch) -> Plan:
+    step.progress("planning widths")
+    analysis = analyze(model, step.data.example())
+    saliency = _saliency(step, model, analysis)
+
+    def measure(widths: Mapping[str, int]) -> list[float]:
+        if not widths:
+            return watch.dense_seconds
+        step.progress("measuring the planned graph")
+        return watch.seconds(cut(model, analysis, best_cells(saliency, widths, analysis))[0])
+
+    here = all(machine().key(table.target) == table.key for table in tables)
+    plan = make_plan(
+        analysis,
+        tables,
+        curves,
+        step.workload.budget,
+        measure=measure if here else None,
+        dense_size_bytes=watch.dense_size_bytes,
+    )
+    if not plan.holds:
+        raise InputError(
+            f"budget: no widths were found that hold {step.workload.budget.latency.text} as measured.",
+            "Allow more latency or size, or start from a smaller model.",
+        )
+    return plan
+
+
+def _saliency(step: Step, model: nn.Module, analysis: Analysis) -> Any:
+    return score(model, analysis, step.workload.prune.criterion, _saliency_batches(step), mean_loss(step.task))
+
+
+def _saliency_batches(step: Step) -> list[Any]:
+    seed_everything(step.workload.seed)  # the train split may be distorted at random
+    return first_batches(training_batches(step)(step.workload.seed), step.workload.prune.examples)
+
+
+def _loop(step: Step, dense: nn.Module, watch: Stopwatch) -> Loop:
+    workload = step.workload
+    rate = workload.finetune.learning_rate or workload.train.learning_rate / 3
+
+    def recover(model: nn.Module, number: int) -> None:
+        epochs = workload.prune.epochs
+        fit(
+            model,
+            training_batches(step),
+            Distillation(
+                step.task, dense, weight=workload.finetune.distillation, temperature=workload.finetune.temperature
+            ),
+            settings(step, epochs=epochs, learning_rate=rate, seed=workload.seed + 100 + number),
+            validate=lambda trained: validation_score(step, trained),
+            on_epoch=lambda epoch: step.progress(
+                f"round {number} of {workload.prune.rounds} · recovering, epoch {epoch.epoch} of {epochs}",
+                (number - 1 + epoch.epoch / (epochs + 1)) / workload.prune.rounds,
+            ),
+        )
+
+    return Loop(
+        example_inputs=step.data.example(),
+        criterion=workload.prune.criterion,
+        saliency_batches=_saliency_batches(step),
+        loss=mean_loss(step.task),
+        recover=recover,
+        validate=lambda model: validation_score(step, model),
+        measure=lambda model: max(watch.ratios(model)),
+        clock=time.perf_counter,
+    )
+
+
+def _tell(step: Step, rounds: int) -> Callable[[Round], None]:
+    def tell(it: Round) -> None:
+        scores = f"{it.score_before:.1%} → {it.score_after:.1%}"
+        step.progress(f"round {it.round} of {rounds} · {it.latency_ratio:.2f}x latency · {scores}", it.round / rounds)
+
+    return tell
+
+
+def _explain(plan: Plan) -> list[str]:
+    lines = [
+        f"{target}: dense {dense * 1e3:.3f} ms, budget {budget * 1e3:.3f} ms, predicted {predicted * 1e3:.3f} ms"
+        for target, dense, budget, predicted in zip(
+            plan.targets, plan.dense_seconds, plan.budget_seconds, plan.predicted_latency_seconds, strict=True
+        )
+    ]
+    for number, it in enumerate(plan.rounds, 1):
+        shown = ", ".join(f"{seconds * 1e3:.3f}" for seconds in it.measured_seconds)
+        guess = ", ".join(f"{seconds * 1e3:.3f}" for seconds in it.predicted_seconds)
+        lines.append(f"Plan {number}: predicted {guess} ms, measured {shown} ms.")
+    return lines

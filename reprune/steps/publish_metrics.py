@@ -1,0 +1,66 @@
+"""Publish what the run did to Prometheus, whether it succeeded or failed."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import generate_latest
+
+from reprune import outcome
+from reprune.errors import IntegrityError
+from reprune.metrics import ChampionMetrics, DriftMetrics, Latency, RunMetrics, publish
+from reprune.step import METRICS_FOLDER, Step
+
+PUSHGATEWAY = "REPRUNE_PUSHGATEWAY"
+"""Environment variable with the address of a Pushgateway."""
+
+_STATUS = {"passed": "pass", "warning": "warn", "failed": "fail", "inconclusive": "fail", "skipped": "skip"}
+
+
+def run(step: Step, *, metrics: Path, state: str, error: str) -> None:
+    """Push once, or write a file; a run that failed publishes that it did."""
+    records = step.records()
+    ended = outcome.read(records)
+    found = RunMetrics(
+        workload=step.workload.name,
+        outcome=ended.kind if state == "SUCCEEDED" else "failed",
+        ended=time.time(),
+        step_seconds={name: record["seconds"] for name, record in records.items() if "seconds" in record},
+        champion=_champion(step),
+        drift=tuple(DriftMetrics.model_validate(test) for test in records.get("detect_drift", {}).get("tests", [])),
+        checks={check["name"]: _STATUS[check["status"]] for check in records.get("gate", {}).get("checks", [])},
+    )
+    registry = found.registry()
+    metrics.write_bytes(generate_latest(registry))
+    folder = os.environ.get(METRICS_FOLDER)
+    textfile = Path(folder) / f"reprune-{step.workload.name}.prom" if folder else None
+    where = publish(registry, step.workload.name, pushgateway=os.environ.get(PUSHGATEWAY), textfile=textfile)
+    step.record = None
+    step.summary = f"{found.outcome}; {where}"
+
+
+def _champion(step: Step) -> ChampionMetrics | None:
+    """Return what was measured of the champion when it was promoted, if it can be read."""
+    try:
+        champion = step.registry.champion()
+        version = step.registry.version(champion.version) if champion else None
+    except IntegrityError as error:
+        step.warn(error.message)  # the run has told of it; here it must not hide how the run ended
+        return None
+    if version is None or "comparison" not in version.lineage:
+        return None  # no champion, or one that was not promoted by this pipeline
+    dense, pruned = version.lineage["comparison"]
+    return _measured(dense, pruned)
+
+
+def _measured(dense: dict[str, Any], pruned: dict[str, Any]) -> ChampionMetrics:
+    quantiles = {"p50": pruned["p50_seconds"], "p95": pruned["p95_seconds"]}
+    return ChampionMetrics(
+        accuracy=pruned["accuracy"],
+        parameters=pruned["parameters"],
+        sparsity=1 - pruned["parameters"] / dense["parameters"],
+        size_bytes=pruned["size_bytes"],
+        latencies=(Latency(target=pruned["target"], seconds=quantiles),),
+        speedups={pruned["target"]: pruned["speed_up"]},
+    )

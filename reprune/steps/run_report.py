@@ -1,0 +1,60 @@
+"""The report of a run, put together from what its steps recorded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from reprune.gate.evidence import Evidence
+from reprune.gate.verdict import Verdict
+from reprune.hardware.benchmark import Benchmark
+from reprune.hardware.latency_table import LatencyTable
+from reprune.planning.sensitivity import Sensitivity
+from reprune.report import pages
+from reprune.report.report import write_report
+from reprune.step import Step
+from reprune.training.history import History
+
+
+def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, benchmarks: Sequence[Benchmark]) -> None:
+    """Write the report of this step's run."""
+    records = step.records()
+    models, pruned = records["export_onnx"]["models"], records["prune"]
+    table = LatencyTable.model_validate_json(step.store.get(pruned["profiles"][0]))
+    curves = Sensitivity.model_validate(records["analyze_sensitivity"]["sensitivity"])
+    budget = step.workload.budget.latency
+    with TemporaryDirectory() as scratch:
+        write_report(
+            path,
+            title=step.workload.name,
+            subtitle=f"run {step.run} · {benchmarks[0].target.label()} · {benchmarks[0].machine.cpu_model}",
+            verdict=verdict,
+            evidence=evidence,
+            parameters={"dense": models["dense"]["parameters"], "pruned": models["candidate"]["parameters"]},
+            train=History(epochs=records["train"]["history"]),
+            finetune=History(epochs=records["finetune"]["history"]),
+            rounds=pruned["rounds"],
+            sensitivity=pages.sensitivity_points(curves),
+            widths=pruned["widths"],
+            profile=pages.profile_points(table),
+            recordings=[_recording(step, benchmark, Path(scratch)) for benchmark in benchmarks],
+            allowed_ratio=budget.value if budget.relative else None,
+            lineage=_lineage(records["train"]["lineage"]),
+        )
+
+
+def _recording(step: Step, benchmark: Benchmark, folder: Path) -> Path:
+    name = f"samples-{benchmark.target.slug()}.npz"
+    (folder / name).write_bytes(step.get_evidence(name))
+    return folder / name
+
+
+def _lineage(lineage: dict[str, Any]) -> dict[str, str]:
+    """Return names and values, nested names joined."""
+    shown: dict[str, str] = {}
+    for name, value in lineage.items():
+        if isinstance(value, dict):
+            shown |= {f"{name} · {inner}": str(it) for inner, it in value.items()}
+        elif value is not None:
+            shown[name.replace("_", " ")] = str(value)
+    return shown

@@ -1,0 +1,46 @@
+"""Learning from the dense model's own outputs (Hinton, Vinyals and Dean, 2015, arXiv:1503.02531)."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reprune.structure import call
+from reprune.tasks import Classification, LanguageModeling, Task
+
+
+class Distillation:
+    """A training loss that mixes the task's own with the distance to a teacher's outputs.
+
+    Args:
+        task: Gives the loss on the labels.
+        teacher: The dense model; left in eval mode and without gradients.
+        weight: Share of the teacher's term, 0 to 1.
+        temperature: Softening of the logits of both, where the task has logits.
+    """
+
+    def __init__(self, task: Task, teacher: nn.Module, *, weight: float, temperature: float) -> None:
+        self._task = task
+        self._teacher = teacher.eval().requires_grad_(False)
+        self._weight = weight
+        self._temperature = temperature
+
+    def __call__(self, outputs: Any, targets: Any, inputs: Any) -> Tensor:
+        """Return the loss of each example, ``[N]``."""
+        hard = self._task.loss(outputs, targets)
+        if self._weight == 0 or not torch.is_tensor(outputs):
+            return hard
+        with torch.no_grad():
+            taught = call(self._teacher, inputs)
+        return (1 - self._weight) * hard + self._weight * self._distance(outputs, taught)
+
+    def _distance(self, outputs: Tensor, taught: Tensor) -> Tensor:
+        if not isinstance(self._task, (Classification, LanguageModeling)):
+            return (outputs - taught).square().reshape(len(outputs), -1).mean(dim=1)
+        t = self._temperature
+        divergence = F.kl_div(
+            (outputs / t).log_softmax(-1), (taught / t).log_softmax(-1), reduction="none", log_target=True
+        )
+        per_position: Tensor = divergence.sum(dim=-1) * t * t
+        return per_position.reshape(len(outputs), -1).mean(dim=1)

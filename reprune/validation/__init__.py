@@ -1,0 +1,1 @@
+"""Whether the data is fit to learn from, before anything is computed: `reprune.validation.validate.validate`."""

@@ -1,0 +1,287 @@
+"""The user's contract: a model, data and a budget, in one YAML file that names Python entry points."""
+
+import difflib
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from reprune.drift.policy import DriftPolicy
+from reprune.errors import InputError
+from reprune.gate.policy import GatePolicy
+from reprune.hardware.target import Target
+from reprune.quantity import LatencyLimit, SizeLimit
+
+SHIPPED = "reprune.workloads"
+SPLITS = ("train", "validation", "test", "production")
+TASKS = ("classification", "regression", "language-modeling")
+
+_ENTRY_POINT = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+
+
+def _entry_point(text: str) -> str:
+    if not _ENTRY_POINT.match(text):
+        raise ValueError("is not an entry point; write it like my_project.models:build")
+    return text
+
+
+def _or_one(schema: dict[str, Any]) -> None:
+    """Let the JSON schema of a list take a single item too."""
+    schema["anyOf"] = [{"type": schema.pop("type"), "items": schema["items"], "minItems": 1}, schema.pop("items")]
+
+
+EntryPoint = Annotated[str, AfterValidator(_entry_point)]
+
+
+class Section(BaseModel):
+    """A section of the workload file: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Budget(Section):
+    """What the pruned model may cost, and what it may lose."""
+
+    latency: LatencyLimit = LatencyLimit.model_validate("0.5x")
+    """Upper limit of the median latency on every target: relative to dense (``0.5x``) or absolute (``4ms``)."""
+
+    size: SizeLimit | None = None
+    """Upper limit of the served ONNX file: relative to dense (``0.5x``) or absolute (``50MB``)."""
+
+    accuracy_drop: float = Field(0.01, ge=0, lt=1)
+    """Accuracy that may be lost against the dense model, as a share (0.01 is one point)."""
+
+
+class Train(Section):
+    """How the dense model is trained; skipped when ``weights`` are given."""
+
+    epochs: int = Field(30, ge=1)
+    """Passes over the train split."""
+
+    batch_size: int = Field(64, ge=1)
+    """Examples a step."""
+
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    """``sgd`` has Nesterov momentum 0.9; the learning rate follows one cosine with a short warm-up."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    """Peak learning rate."""
+
+    weight_decay: float = Field(1e-4, ge=0)
+    """Weight decay; norms and biases are left out."""
+
+    clip_norm: float | None = Field(5.0, gt=0)
+    """Largest norm of the gradient of one step; null for no clipping."""
+
+
+class Prune(Section):
+    """How the iterative pruner goes from dense to the budget."""
+
+    criterion: str = "taylor"
+    """Saliency that ranks the channels of a group: ``taylor``, ``fisher``, ``l1``, ``l2``, ``random`` ..."""
+
+    rounds: int = Field(3, ge=1, le=100)
+    """Rounds of cut and recover on the way to the planned widths."""
+
+    epochs: int = Field(2, ge=0)
+    """Epochs of recovery after each round."""
+
+    examples: int = Field(512, ge=1)
+    """Training examples that saliency is computed on, and validation examples that sensitivity is measured on."""
+
+
+class Finetune(Section):
+    """The final recovery, distilled from the dense model."""
+
+    epochs: int = Field(10, ge=0)
+    """Passes over the train split."""
+
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate; by default a third of the one that trained the dense model."""
+
+    distillation: float = Field(0.7, ge=0, le=1)
+    """Weight of the dense model's own outputs in the loss; the rest is the task's loss on the labels."""
+
+    temperature: float = Field(2.0, gt=0)
+    """Softening of both outputs in the distillation loss."""
+
+
+class Workload(Section):
+    """A model and data to keep pruned."""
+
+    name: str = Field(max_length=63)
+    """Name in the registry: lower-case letters, digits and dashes."""
+
+    model: EntryPoint
+    """``module:callable`` that takes nothing and returns a ``torch.nn.Module`` with its own initial weights."""
+
+    data: EntryPoint
+    """``module:callable`` that takes a split's name (train, validation, test, production) and returns a dataset of
+    ``(input, target)``; it raises ``KeyError`` or returns ``None`` where there is no production data."""
+
+    code: str | None = None
+    """Folder that the entry points are imported from; by default the folder of the workload file."""
+
+    weights: str | None = None
+    """Weights of a model that is trained already, on disk or on S3: a ``.safetensors`` file or a saved ``state_dict``.
+    Training is skipped."""
+
+    task: str = "classification"
+    """``classification``, ``regression``, ``language-modeling``, or ``module:object`` for a task of your own."""
+
+    splits: dict[Literal["train", "validation", "test", "production"], str] = {}
+    """Splits that come from elsewhere: an ``.npz`` file with ``inputs`` and ``targets``, or an entry point."""
+
+    target: Annotated[tuple[Target, ...], Field(json_schema_extra=_or_one)] = (Target(),)
+    """Where the model is served: one target, or a list."""
+
+    budget: Budget = Budget()
+    train: Train = Train()
+    prune: Prune = Prune()
+    finetune: Finetune = Finetune()
+    gate: GatePolicy = GatePolicy()
+    drift: DriftPolicy = DriftPolicy()
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of everything random."""
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, (dict, Target)) else value
+
+    @field_validator("target")
+    @classmethod
+    def _some(cls, value: tuple[Target, ...]) -> tuple[Target, ...]:
+        if not value:
+            raise ValueError("is empty; name at least one target, or leave it out for one CPU thread")
+        if len({target.label() for target in value}) < len(value):
+            raise ValueError("names the same target twice; remove one")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not _NAME.match(value):
+            raise ValueError("is not a name; use lower-case letters, digits and dashes, like my-model")
+        return value
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, value: str) -> str:
+        if value in TASKS or _ENTRY_POINT.match(value):
+            return value
+        raise ValueError(f"is not a task; use one of {', '.join(TASKS)}, or module:object for your own")
+
+    def replace(self, **changes: Any) -> "Workload":
+        """Return a copy with some keys changed, validated like a new one."""
+        return parse(self.model_dump(mode="json") | changes, origin=self.name)
+
+
+def shipped() -> list[str]:
+    """Return the names of the workloads that come with reprune."""
+    folder = resources.files(SHIPPED)
+    return sorted(item.name.replace("_", "-") for item in folder.iterdir() if (item / "workload.yaml").is_file())
+
+
+def load(reference: str) -> Workload:
+    """Return a workload by the name of a shipped one, or from a YAML file.
+
+    Raises:
+        InputError: No such workload or file, or its contents are not a workload.
+    """
+    if reference in shipped():
+        text = (resources.files(SHIPPED) / reference.replace("-", "_") / "workload.yaml").read_text()
+        return parse(_yaml(text, reference), origin=reference)
+    path = Path(reference)
+    if not path.is_file():
+        guess = difflib.get_close_matches(reference, shipped(), n=1)
+        hint = f"did you mean {guess[0]}? Otherwise " if guess else ""
+        raise InputError(
+            f"There is no workload {reference!r}: it is neither a file nor one of {', '.join(shipped())}.",
+            f"{hint}name a YAML file; `reprune init` writes one to start from.",
+        )
+    raw = _yaml(path.read_text(), reference)
+    if isinstance(raw, dict):
+        folder = path.resolve().parent
+        raw["code"] = str((folder / str(raw.get("code") or ".")).resolve())
+        raw["weights"] = _beside(folder, raw.get("weights"))
+        if isinstance(raw.get("splits"), dict):
+            raw["splits"] = {split: _beside(folder, where) for split, where in raw["splits"].items()}
+    return parse(raw, origin=reference)
+
+
+def parse(raw: Any, *, origin: str) -> Workload:
+    """Validate the contents of a workload file.
+
+    Args:
+        raw: The parsed YAML or JSON.
+        origin: Where it comes from, for messages.
+
+    Raises:
+        InputError: Naming every offending key, its value and the remedy.
+    """
+    if not isinstance(raw, dict):
+        raise InputError(f"{origin} is not a workload: it holds no keys.", "`reprune init` writes one to start from.")
+    try:
+        return Workload.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise InputError(
+            f"{origin} is not a valid workload:\n" + "\n".join(f"  - {line}" for line in lines),
+            "`reprune schema` prints every key; docs/bring-your-own-model.md explains them.",
+        ) from None
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a workload file, for editors."""
+    generated = Workload.model_json_schema(mode="validation")
+    return json.loads(json.dumps(generated)) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def _yaml(text: str, origin: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{origin} is not YAML: {error}", "Mend the line it names.") from None
+
+
+def _beside(folder: Path, where: Any) -> Any:
+    """Make a file name absolute; leave URIs and entry points as they are."""
+    if not isinstance(where, str) or "://" in where or _ENTRY_POINT.match(where):
+        return where
+    return str((folder / where).resolve())
+
+
+def _explain(item: Any) -> str:
+    """Turn one pydantic error into a line that names the key, the value and the remedy."""
+    path = [str(part) for part in item["loc"]]
+    key = ".".join(path)
+    if item["type"] == "extra_forbidden":
+        guess = difflib.get_close_matches(path[-1], _keys(path[:-1]), n=1)
+        return f"{key} is not a key" + (
+            f"; did you mean {guess[0]}?" if guess else f" of {'.'.join(path[:-1]) or 'a workload'}."
+        )
+    if item["type"] == "missing":
+        return f"{key} is missing."
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{key}: {item['input']!r} {message[0].lower()}{message[1:]}"
+
+
+def _keys(path: list[str]) -> list[str]:
+    """Return the keys of the section at a path."""
+    model: Any = Workload
+    for part in path:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            continue
+        model = next(
+            (m for m in (field.annotation, *getattr(field.annotation, "__args__", ())) if hasattr(m, "model_fields")),
+            model,
+        )
+    return list(model.model_fields)

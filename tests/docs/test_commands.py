@@ -1,0 +1,110 @@
+"""Every command and every piece of code that the documentation shows is run, in its order, in a folder of its own."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Page:
+    """A page of documentation, acted out.
+
+    Files are written (``python file=NAME``), commands run (``console``, after a ``$``), code executed (``python``).
+    """
+
+    def __init__(self, path, folder):
+        self.blocks = FENCE.findall((ROOT / path).read_text())
+        self.folder = folder
+        self.ran = []
+
+    def act(self, *, passing_over=()):
+        for language, file, text in self.blocks:
+            if file:
+                (self.folder / file).parent.mkdir(parents=True, exist_ok=True)
+                (self.folder / file).write_text(text)
+            elif language == "console":
+                for line in text.splitlines():
+                    command = line.removeprefix("$ ").split("  #")[0].strip()
+                    if line.startswith("$ ") and not command.startswith(tuple(passing_over)):
+                        self.run(command)
+            elif language == "python":
+                self.run(f"{shlex.quote(sys.executable)} -c {shlex.quote(text)}")
+
+    def run(self, command):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=self.folder,
+            env={k: v for k, v in os.environ.items() if not k.startswith("REPRUNE_")} | {"PATH": path},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        self.ran.append(command)
+
+
+def test_bring_your_own_model(tmp_path):
+    np.savez(
+        tmp_path / "window.npz", inputs=np.random.default_rng(0).normal(2, 1, (200, 16)), targets=np.zeros(200, int)
+    )
+    page = Page("docs/bring-your-own-model.md", tmp_path)
+    page.act()
+    assert "reprune run workload.yaml" in page.ran and len(page.ran) >= 9
+    assert (tmp_path / "pipeline.yaml").exists() and (tmp_path / "workload.schema.json").exists()
+
+
+def test_the_digits_of_the_front_page(tmp_path):
+    """Whether it is promoted is for the gate to say; what is measured here is what the front page promises."""
+    command = [sys.executable, "-m", "reprune", "run", "digits", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(done.stdout)
+    dense, pruned = found["comparison"]
+    assert found["outcome"] == {0: "promoted", 1: "rejected"}[done.returncode]
+    assert dense["accuracy"] >= 0.98
+    assert pruned["speed_up"] >= 2
+    assert pruned["accuracy"] >= dense["accuracy"] - 0.01
+
+
+@pytest.mark.slow
+def test_the_front_page(tmp_path):
+    page = Page("README.md", tmp_path)
+    page.act(passing_over=["make"])
+    assert [command for command in page.ran if command.startswith("reprune")] == [
+        "reprune run digits",
+        "reprune run digits --split production=reprune.workloads.digits.data:rotated",
+        "reprune rollback digits",
+        "reprune init workload.yaml",
+    ]
+
+
+@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md"])
+def test_the_make_commands_that_are_shown_exist(path):
+    shown = [line for _, _, text in Page(path, ROOT).blocks for line in text.splitlines() if line.startswith("$ make ")]
+    assert shown
+    for line in shown:
+        targets = line.removeprefix("$ make ").split("#")[0].split()
+        done = subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_make_run_is_the_command_of_the_front_page():
+    done = subprocess.run(["make", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1].endswith("bin/reprune run digits")
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"

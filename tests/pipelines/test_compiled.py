@@ -1,0 +1,70 @@
+"""The compiled pipeline, held against what it was when somebody last looked at it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reprune import workload
+from reprune.pipelines.compiling import compile_pipeline
+
+SNAPSHOT = Path(__file__).parent / "snapshots" / "digits.yaml"
+
+
+def compiled(loaded, folder, **options):
+    compile_pipeline(loaded, folder / "pipeline.yaml", store="reprune-store", **options)
+    return next(iter(yaml.safe_load_all((folder / "pipeline.yaml").read_text())))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return compiled(workload.load("digits"), tmp_path_factory.mktemp("digits"))
+
+
+def tasks_of(spec):
+    """Return every task of every graph of a pipeline, by name."""
+    graphs = [spec["root"], *(c for c in spec["components"].values() if "dag" in c)]
+    return {name: task for graph in graphs for name, task in graph["dag"]["tasks"].items()}
+
+
+def test_the_compiled_pipeline_is_the_one_that_was_looked_at(digits):
+    expected = next(iter(yaml.safe_load_all(SNAPSHOT.read_text())))
+    for spec in (digits, expected):
+        del spec["sdkVersion"]
+    assert digits == expected, "look at the difference; `make snapshot` accepts it"
+
+
+def test_every_step_runs_in_our_image_and_installs_nothing(digits):
+    for executor in digits["deploymentSpec"]["executors"].values():
+        assert executor["container"]["image"].startswith("reprune/reprune:")
+        assert "pip install" not in " ".join(executor["container"]["command"])
+
+
+def test_the_image_can_be_another_one(tmp_path):
+    spec = compiled(workload.load("digits"), tmp_path, image="registry.example/mine@sha256:" + "0" * 64)
+    images = {executor["container"]["image"] for executor in spec["deploymentSpec"]["executors"].values()}
+    assert images == {"registry.example/mine@sha256:" + "0" * 64}
+
+
+def test_nothing_is_taken_from_kfp_s_cache(digits):
+    cached = [name for name, task in tasks_of(digits).items() if task.get("cachingOptions", {}).get("enableCache")]
+    assert not cached, "a cached decision would never see new data"
+
+
+def test_metrics_are_published_however_the_run_ends(digits):
+    policy = tasks_of(digits)["publish-metrics"]["triggerPolicy"]
+    assert policy["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+
+
+def test_each_target_has_steps_of_its_own_that_follow_one_another(tmp_path):
+    two = workload.load("digits").replace(target=[{"batch_size": 1}, {"batch_size": 32}])
+    tasks = tasks_of(compiled(two, tmp_path))
+    assert "benchmark" in tasks["benchmark-2"]["dependentTasks"]
+    assert {"benchmark", "benchmark-2"} <= set(tasks["gate"]["dependentTasks"])
+    assert {"profile-hardware", "profile-hardware-2"} <= set(tasks["prune"]["dependentTasks"])
+
+
+def test_no_secret_travels_in_the_pipeline(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
+    compile_pipeline(workload.load("digits"), tmp_path / "pipeline.yaml", store="s3://bucket/prefix")
+    assert "do-not-tell" not in (tmp_path / "pipeline.yaml").read_text()

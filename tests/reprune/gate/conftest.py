@@ -1,0 +1,111 @@
+"""A small classifier of the digits as ONNX: dense, and candidates that differ from it in known ways."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from reprune.data import Data
+from reprune.hardware.benchmark import Benchmark, ModelTiming
+from reprune.hardware.load import Load
+from reprune.hardware.statistics import Estimate
+from reprune.hardware.target import Target, machine
+from reprune.onnx.export import export
+from reprune.workload import Workload, load
+
+
+class Digits(nn.Module):
+    """One hidden layer; `shift` moves every logit of one class, `sharpen` multiplies all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(64, 48)
+        self.classifier = nn.Linear(48, 10)
+        self.register_buffer("sharpen", torch.ones(()))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.classifier(torch.relu(self.hidden(image.flatten(1)))) * self.sharpen
+
+
+@pytest.fixture(scope="session")
+def workload() -> Workload:
+    return load("digits")
+
+
+@pytest.fixture(scope="session")
+def data(workload: Workload) -> Data:
+    return Data(workload)
+
+
+@pytest.fixture(scope="session")
+def trained(data: Data) -> Digits:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model = Digits()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for epoch in range(12):
+        for inputs, targets in data.training_batches(batch_size=64, seed=epoch):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("onnx")
+
+
+@pytest.fixture(scope="session")
+def as_onnx(folder: Path, data: Data):
+    def write(model: nn.Module, name: str) -> Path:
+        export(model, data.example(), folder / f"{name}.onnx")
+        return folder / f"{name}.onnx"
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def dense(trained: Digits, as_onnx) -> Path:
+    return as_onnx(trained, "dense")
+
+
+def estimate(value: float, spread: float = 0.02) -> Estimate:
+    return Estimate(value=value, low=value * (1 - spread), high=value * (1 + spread))
+
+
+@pytest.fixture(scope="session")
+def timed() -> Callable[..., Benchmark]:
+    """Make a benchmark of a dense model of 1 ms and a pruned one of the given ratios."""
+    return benchmark
+
+
+def benchmark(p50: float = 0.4, p99: float = 0.5, noise: float = 0.02) -> Benchmark:
+    """A benchmark of a dense model of 1 ms and a pruned one of the given ratios."""
+
+    def timing(ratio: float, tail: float) -> ModelTiming:
+        return ModelTiming(
+            p50_seconds=estimate(1e-3 * ratio),
+            p95_seconds=estimate(1.2e-3 * ratio),
+            p99_seconds=estimate(1.5e-3 * tail),
+            throughput=1e3 / ratio,
+            latency_ratio=estimate(ratio),
+            size_bytes=1000,
+            cold_start_seconds=0.1,
+            peak_memory_bytes=None,
+            calls=1000,
+            warm_up_calls=10,
+        )
+
+    return Benchmark(
+        target=Target(),
+        machine=machine(),
+        baseline="dense",
+        models={"dense": timing(1.0, 1.0), "pruned": timing(p50, p99), "control": timing(1.0, 1.0)},
+        noise=estimate(1.0, noise),
+        rounds=100,
+        sessions=4,
+        load=Load(load_average=None, other_cores=None, steal_ratio=None, contended=False),
+    )

@@ -1,0 +1,259 @@
+import copy
+import itertools
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from reprune.errors import InputError
+from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
+from reprune.hardware.operators import OperatorShape, example_batch
+from reprune.hardware.target import Target
+from reprune.planning.knapsack import InfeasibleError
+from reprune.planning.plan import MARGIN, Plan, make_plan
+from reprune.planning.pricing import Prices
+from reprune.planning.sensitivity import Curve, CurvePoint, Sensitivity
+from reprune.quantity import LatencyLimit, SizeLimit
+
+BLOCK = 16
+
+
+def operator(name, out_width, in_width, in_cells, out_cells, *, kind="conv", kernel=3, size=8, groups=1):
+    convolution = kind == "conv"
+    return SimpleNamespace(
+        name=name, kind=kind, in_cells=in_cells, out_cells=out_cells, groups=groups,
+        weight_shape=(out_width, in_width // groups, kernel, kernel) if convolution else (out_width, in_width),
+        input_shape=(2, in_width, size, size) if convolution else (2, in_width),
+        stride=(1, 1) if convolution else (), padding=(kernel // 2,) * 2 if convolution else (),
+        dilation=(1, 1) if convolution else (),
+    )  # fmt: skip
+
+
+def residual_net(blocks=4, width=64):
+    """Return the analysis of a residual network: one stream through all blocks, and each block's own inner group."""
+    operators = [operator("stem", width, 3, {}, {"stream": 1})]
+    for k in range(blocks):
+        operators.append(operator(f"block{k}.a", width, width, {"stream": 1}, {f"inner{k}": 1}))
+        operators.append(operator(f"block{k}.b", width, width, {f"inner{k}": 1}, {"stream": 1}))
+    operators.append(operator("fc", 10, width, {"stream": 1}, {}, kind="linear"))
+    names = ["stream", *(f"inner{k}" for k in range(blocks))]
+    groups = tuple(SimpleNamespace(name=name, width=width) for name in names)
+    return SimpleNamespace(groups=groups, operators=tuple(operators))
+
+
+def concatenating_net(branches=5, width=32):
+    """Return the analysis of branches that are concatenated and then mixed by one operator."""
+    names = [f"branch{k}" for k in range(branches)]
+    operators = [operator(name, width, 3, {}, {name: 1}) for name in names]
+    operators.append(operator("mix", 64, branches * width, dict.fromkeys(names, 1), {"mixed": 1}))
+    operators.append(operator("head", 10, 64, {"mixed": 1}, {}, kernel=1))
+    groups = tuple(SimpleNamespace(name=name, width=32) for name in names)
+    return SimpleNamespace(groups=(*groups, SimpleNamespace(name="mixed", width=64)), operators=tuple(operators))
+
+
+def kernel_seconds(shape, in_width, out_width):
+    """Return the latency of a planted kernel: whole blocks of output, and input off 4 takes a slow path."""
+    ins, outs = (math.ceil(width / BLOCK) * BLOCK for width in (in_width, out_width))
+    slow = 2.5 if in_width % 4 and in_width > 4 else 1.0
+    return 1e-6 + slow * shape.macs(ins, outs) / 50e9
+
+
+def table(analysis, batch_size=1):
+    shapes = {}
+    examples = example_batch(analysis.operators)
+    for item in analysis.operators:
+        shape = OperatorShape.of(item, examples)
+        ins, outs = item.weight_shape[1] * item.groups, item.weight_shape[0]
+        points = shapes.setdefault(shape.key(), {})
+        for i in {4, 8, *range(BLOCK, ins, BLOCK), ins, ins - 1}:
+            for o in {4, 8, *range(BLOCK, outs, BLOCK), outs}:
+                if i <= ins and o <= outs:
+                    points[i, o] = batch_size * kernel_seconds(shape, i, o)
+    axes = {"input": Axis(quantum=4, block=BLOCK), "output": Axis(quantum=1, block=BLOCK)}
+    operators = {
+        key: OperatorLatency(points=tuple((i, o, s) for (i, o), s in sorted(points.items())), **axes)
+        for key, points in shapes.items()
+    }
+    return LatencyTable(key=f"planted-{batch_size}", target=Target(batch_size=batch_size), operators=operators)
+
+
+def sensitivity(analysis):
+    curves = {}
+    for k, group in enumerate(analysis.groups):
+        points = tuple(
+            CurvePoint(width=w, loss_increase=(k + 1) * (1 - w / group.width) ** 2, standard_error=0.01)
+            for w in range(4, group.width, 4)
+        )
+        curves[group.name] = Curve(dense_width=group.width, points=points)
+    return Sensitivity(criterion="planted", examples=100, dense_loss=0.1, curves=curves)
+
+
+def budget(latency="0.5x", size=None):
+    limit = None if size is None else SizeLimit.model_validate(size)
+    return SimpleNamespace(latency=LatencyLimit.model_validate(latency), size=limit)
+
+
+def whole_graph(analysis, tables, *, scale=1.3, offset=20e-6, bend=0.0):
+    """Return a planted stop-watch: operators, overhead, and a bend that no sum of operators predicts."""
+    prices = Prices(analysis, tables)
+
+    def measure(widths):
+        kept = np.mean([(prices.dense | dict(widths))[name] / whole for name, whole in prices.dense.items()])
+        return offset + scale * (1 + bend * (1 - kept)) * prices.latencies(widths)
+
+    return measure
+
+
+@pytest.mark.parametrize("bend", [0.0, 0.8, -0.3])
+@pytest.mark.parametrize("latency", ["0.3x", "0.5x", "0.75x"])
+def test_the_measured_budget_holds_and_is_used(latency, bend):
+    analysis = residual_net()
+    tables = [table(analysis)]
+    measure = whole_graph(analysis, tables, bend=bend)
+    plan = make_plan(analysis, tables, sensitivity(analysis), budget(latency), measure=measure)
+    assert plan.holds
+    assert plan.measured_latency_seconds == tuple(measure(plan.widths))
+    assert plan.dense_seconds == tuple(measure({}))
+    assert plan.budget_seconds[0] == pytest.approx(float(latency[:-1]) * measure({})[0])
+
+
+@pytest.mark.parametrize("latency", ["0.3x", "0.5x", "0.75x"])
+def test_no_other_choice_of_widths_that_holds_the_measured_budget_loses_less(latency):
+    analysis = residual_net(blocks=3)
+    tables, curves = [table(analysis)], sensitivity(analysis)
+    measure = whole_graph(analysis, tables)
+    plan = make_plan(analysis, tables, curves, budget(latency), measure=measure)
+    problem = Prices(analysis, tables).problem(curves, Prices(analysis, tables).candidates())
+    best = min(
+        problem.loss(choice)
+        for choice in itertools.product(*(range(len(widths)) for widths in problem.widths))
+        if measure(problem.chosen(choice))[0] <= (1 - MARGIN) * plan.budget_seconds[0]
+    )
+    assert plan.predicted_loss == pytest.approx(best, rel=0.02)
+
+
+def test_widths_are_whole_blocks():
+    analysis = residual_net()
+    plan = make_plan(analysis, [table(analysis)], sensitivity(analysis), budget("0.4x"))
+    assert all(width % BLOCK == 0 or width in (4, 8) for width in plan.widths.values())
+    assert any(width < 64 for width in plan.widths.values())
+
+
+def test_the_groups_that_cost_least_loss_are_cut_most():
+    analysis = residual_net()
+    plan = make_plan(analysis, [table(analysis)], sensitivity(analysis), budget("0.6x"))
+    assert plan.widths["inner0"] <= plan.widths["inner3"]
+
+
+def test_without_a_stop_watch_the_prediction_decides():
+    analysis = residual_net()
+    plan = make_plan(analysis, [table(analysis)], sensitivity(analysis), budget())
+    assert plan.measured_latency_seconds is None
+    assert plan.rounds == ()
+    assert plan.prediction_error is None
+    assert plan.predicted_latency_seconds[0] <= 0.5 * plan.dense_seconds[0]
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_predictions_that_were_too_hopeful_are_corrected_and_reported():
+    analysis = residual_net()
+    tables = [table(analysis)]
+    measure = whole_graph(analysis, tables, bend=2.0)
+    plans = [
+        make_plan(analysis, tables, sensitivity(analysis), budget(f"{share}x"), measure=measure)
+        for share in (0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
+    ]
+    hopeful = [plan for plan in plans if plan.rounds[0].measured_seconds[0] > plan.budget_seconds[0]]
+    assert len(hopeful) >= 2
+    for plan in hopeful:
+        assert len(plan.rounds) > 1
+        assert plan.prediction_error > 0.05
+        assert plan.holds
+        assert plan.measured_latency_seconds[0] <= plan.budget_seconds[0]
+        assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_a_budget_on_several_targets_holds_on_all():
+    analysis = residual_net()
+    tables = [table(analysis), table(analysis, batch_size=32)]
+    measure = whole_graph(analysis, tables)
+    plan = make_plan(analysis, tables, sensitivity(analysis), budget("0.5x"), measure=measure)
+    assert plan.targets == ("CPU, 1 thread, batch 1", "CPU, 1 thread, batch 32")
+    assert plan.holds
+    assert all(np.array(plan.measured_latency_seconds) <= plan.budget_seconds)
+
+
+def test_a_budget_on_size_holds_too_and_counts_what_cannot_be_cut():
+    analysis = residual_net()
+    weights = sum(4 * math.prod(op.weight_shape) for op in analysis.operators)
+    loose = make_plan(
+        analysis, [table(analysis)], sensitivity(analysis), budget("0.9x"), dense_size_bytes=weights + 1e5
+    )
+    tight = make_plan(
+        analysis, [table(analysis)], sensitivity(analysis), budget("0.9x", "0.4x"), dense_size_bytes=weights + 1e5
+    )
+    assert tight.size_bytes <= tight.size_budget_bytes == pytest.approx(0.4 * (weights + 1e5))
+    assert tight.holds
+    assert tight.predicted_loss > loose.predicted_loss
+    left = [tight.widths["stream"], *(tight.widths[f"inner{k}"] for k in range(4))]
+    kept = left[0] * 3 * 9 + sum(2 * left[0] * inner * 9 for inner in left[1:]) + 10 * left[0]
+    biases = left[0] * 5 + sum(left[1:]) + 10
+    dense_biases = 64 * 9 + 10
+    assert tight.size_bytes == pytest.approx(4 * (kept + biases - dense_biases) + 1e5)
+
+
+def test_a_limit_on_size_without_the_dense_size_is_refused():
+    analysis = residual_net()
+    with pytest.raises(InputError, match=r"budget\.size"):
+        make_plan(analysis, [table(analysis)], sensitivity(analysis), budget("0.9x", "0.4x"))
+
+
+@pytest.mark.parametrize("offset", [20e-6, 1.0])
+def test_an_impossible_budget_names_the_nearest(offset):
+    analysis = residual_net()
+    tables = [table(analysis)]
+    measure = whole_graph(analysis, tables, offset=offset)
+    with pytest.raises(InfeasibleError, match=r"budget\.latency: 0\.01x is out of reach on CPU, 1 thread") as caught:
+        make_plan(analysis, tables, sensitivity(analysis), budget("0.01x"), measure=measure)
+    narrowest = {name: widths[0] for name, widths in Prices(analysis, tables).candidates().items()}
+    ratio = float(measure(narrowest)[0] / measure({})[0])
+    assert f"{ratio:.2f}x" in caught.value.remedy
+
+
+def test_a_budget_that_dense_meets_cuts_nothing():
+    analysis = residual_net()
+    tables = [table(analysis)]
+    plan = make_plan(analysis, tables, sensitivity(analysis), budget("5s"), measure=whole_graph(analysis, tables))
+    assert plan.widths == plan.dense_widths
+    assert plan.holds
+
+
+def test_many_groups_feeding_one_operator_are_priced_nearly_right():
+    analysis = concatenating_net()
+    tables = [table(analysis)]
+    prices = Prices(analysis, tables)
+    problem = prices.problem(sensitivity(analysis), prices.candidates())
+    dense = problem.cost(problem.dense())[0]
+    assert dense == pytest.approx(prices.latencies({})[0], rel=0.02)
+    halved = dict.fromkeys(problem.names, 16)
+    choice = tuple(widths.index(16) for widths in problem.widths)
+    assert problem.cost(choice)[0] == pytest.approx(prices.latencies(halved)[0], rel=0.35)
+    plan = make_plan(analysis, tables, sensitivity(analysis), budget("0.5x"), measure=whole_graph(analysis, tables))
+    assert plan.holds
+
+
+def test_a_weight_that_two_operators_share_is_stored_once():
+    analysis = residual_net()
+    twice = SimpleNamespace(groups=analysis.groups, operators=(*analysis.operators, copy.copy(analysis.operators[1])))
+    tables = [table(analysis)]
+    narrow = {"stream": 32}
+    assert Prices(twice, tables).removed_bytes(narrow) == Prices(analysis, tables).removed_bytes(narrow)
+
+
+def test_a_model_without_groups_is_refused():
+    analysis = residual_net()
+    frozen = SimpleNamespace(groups=(), operators=(analysis.operators[0],))
+    frozen.operators[0].out_cells.clear()
+    with pytest.raises(InputError, match="no group"):
+        make_plan(frozen, [table(frozen)], sensitivity(analysis), budget())

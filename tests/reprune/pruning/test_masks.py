@@ -1,0 +1,105 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from reprune.errors import PruningError
+from reprune.pruning import masks
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
+
+
+def magnitudes(network):
+    return {name: weight.abs() for name, weight in masks.weights_of(network).items()}
+
+
+@given(st.floats(0, 0.99), st.sampled_from(["global", "layer", "row"]), st.integers(0, 99))
+def test_the_highest_scores_stay(sparsity, ranking, seed):
+    generator = torch.Generator().manual_seed(seed)
+    scores = {"a": torch.rand(5, 7, generator=generator), "b": torch.rand(4, 3, 2, generator=generator)}
+    kept = masks.unstructured(scores, sparsity, ranking)
+    units = {
+        "global": [[(scores[n].flatten(), kept[n].flatten()) for n in scores]],
+        "layer": [[(scores[n].flatten(), kept[n].flatten())] for n in scores],
+        "row": [[row] for n in scores for row in zip(scores[n].flatten(1), kept[n].flatten(1), strict=True)],
+    }[ranking]
+    for unit in units:
+        values, stays = torch.cat([v for v, _ in unit]), torch.cat([k for _, k in unit])
+        assert int((~stays).sum()) == int(sparsity * len(values))
+        if stays.any() and not stays.all():
+            assert values[stays].min() >= values[~stays].max()
+
+
+def test_n_of_m_keeps_n_of_every_m():
+    scores = {"w": torch.arange(1.0, 9.0)[None] * torch.tensor([[1.0]]), "odd": torch.rand(2, 3)}
+    found = masks.n_of_m(scores, 2, 4)
+    assert found["w"].int().tolist() == [[0, 0, 1, 1, 0, 0, 1, 1]]
+    assert "odd" not in found
+    big = masks.n_of_m({"w": torch.rand(6, 8, 2)}, 4, 8)["w"]
+    assert (big.reshape(-1, 8).sum(1) == 4).all()
+
+
+def test_wanda_compares_within_each_row():
+    layer = nn.Linear(4, 1, bias=False)
+    layer.weight.data = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    scores = masks.wanda_scores(nn.Sequential(layer), [torch.tensor([[100.0, 10.0, 1.0, 0.1]])])
+    kept = masks.unstructured(scores, 0.5, "row")
+    assert (layer.weight * kept["0.weight"]).tolist() == [[1.0, 2.0, 0.0, 0.0]]
+
+
+def test_masks_survive_the_disk_at_a_bit_a_weight(tmp_path):
+    kept = masks.unstructured({"w": torch.rand(1000, 801)}, 0.9)
+    masks.save(kept, tmp_path / "masks.safetensors")
+    found = masks.load(tmp_path / "masks.safetensors")
+    assert torch.equal(found["w"], kept["w"])
+    assert (tmp_path / "masks.safetensors").stat().st_size < 801_000 / 8 + 500
+
+
+def test_removed_weights_stay_at_zero_while_the_others_learn():
+    network = model()
+    kept = masks.unstructured(magnitudes(network), 0.5)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+    with masks.held(network, optimizer, kept):
+        for _ in range(3):
+            optimizer.zero_grad()
+            network(torch.randn(4, 8)).square().sum().backward()
+            optimizer.step()
+    for name, weight in masks.weights_of(network).items():
+        assert (weight[~kept[name]] == 0).all()
+    assert masks.sparsity(kept) == pytest.approx(0.5, abs=0.02)
+    network(torch.randn(4, 8)).square().sum().backward()
+    optimizer.step()
+    assert any((weight[~kept[name]] != 0).any() for name, weight in masks.weights_of(network).items())
+
+
+def test_rewinding_puts_survivors_back_to_where_they_began():
+    network = model()
+    early = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    kept = masks.unstructured(magnitudes(network), 0.5)
+    masks.rewind(network, early, kept)
+    for name, weight in masks.weights_of(network).items():
+        assert torch.equal(weight, early[name] * kept[name])
+    assert torch.equal(network[0].bias, early["0.bias"])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: masks.unstructured({}, 1.0),
+        lambda: masks.n_of_m({}, 4, 4),
+        lambda: masks.apply(model(), {"0.weight": torch.ones(2, 2, dtype=torch.bool)}),
+        lambda: masks.apply(model(), {"nothing": torch.ones(2, 2, dtype=torch.bool)}),
+        lambda: masks.rewind(model(), {"0.weight": torch.ones(2)}, {}),
+        lambda: masks.load("/nonexistent/masks"),
+    ],
+)
+def test_bad_input_is_refused(call):
+    with pytest.raises(PruningError):
+        call()

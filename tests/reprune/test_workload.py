@@ -1,0 +1,140 @@
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reprune import workload
+from reprune.errors import InputError
+from reprune.quantity import LatencyLimit, SizeLimit
+
+MINIMAL = {"name": "mine", "model": "my.models:build", "data": "my.data:load"}
+
+
+def refused(**changes):
+    with pytest.raises(InputError) as caught:
+        workload.parse(MINIMAL | changes, origin="mine.yaml")
+    return str(caught.value)
+
+
+def test_three_keys_are_enough():
+    loaded = workload.parse(MINIMAL, origin="mine.yaml")
+    assert loaded.task == "classification"
+    assert len(loaded.target) == 1
+    assert loaded.budget.latency.resolve(0.008) == pytest.approx(0.004)
+
+
+@pytest.mark.parametrize("name", ["digits", "breast-cancer", "stdlib-text"])
+def test_shipped_workloads_load(name):
+    assert workload.load(name).name == name
+
+
+def test_the_template_is_a_workload(tmp_path):
+    from importlib import resources
+
+    text = (resources.files("reprune.workloads") / "template.yaml").read_text()
+    assert workload.parse(yaml.safe_load(text), origin="template").name == "my-model"
+
+
+def test_the_values_that_the_template_shows_are_the_defaults():
+    from importlib import resources
+
+    lines = (resources.files("reprune.workloads") / "template.yaml").read_text().splitlines()
+    shown = {}
+    for line in lines:
+        for key in ("train", "prune", "finetune"):
+            if line.startswith(f"# {key}: "):
+                shown[key] = yaml.safe_load(line.removeprefix("# "))[key]
+    defaults = workload.parse(MINIMAL, origin="mine.yaml").model_dump()
+    assert set(shown) == {"train", "prune", "finetune"}
+    for key, values in shown.items():
+        assert values.items() <= defaults[key].items()
+
+
+def test_misspelt_keys_are_refused_with_a_guess():
+    assert "buget is not a key; did you mean budget?" in refused(buget={})
+    assert "did you mean latency?" in refused(budget={"latencey": "0.5x"})
+    assert "did you mean threads?" in refused(target=[{"thread": 1}])
+
+
+def test_all_problems_are_told_at_once():
+    message = refused(name="My Model", train={"epochs": 0}, task="clasification")
+    assert "name: 'My Model'" in message and "train.epochs: 0" in message and "task: 'clasification'" in message
+
+
+@pytest.mark.parametrize("latency", ["0ms", "0x", "-1ms", "4", "4 parsecs", "2x", None])
+def test_impossible_latency_budgets_are_refused_by_key_and_value(latency):
+    message = refused(budget={"latency": latency})
+    assert "budget.latency" in message and repr(latency) in message
+
+
+def test_missing_keys_are_named():
+    with pytest.raises(InputError, match="model is missing"):
+        workload.parse({"name": "mine", "data": "my.data:load"}, origin="mine.yaml")
+
+
+@pytest.mark.parametrize("model", ["my.models", "my models:build", "os.system('x'):y", "a:b:c", ":b", "../x:y"])
+def test_what_is_no_entry_point_is_refused(model):
+    assert "is not an entry point" in refused(model=model)
+
+
+def test_an_unknown_workload_is_refused_with_a_guess():
+    with pytest.raises(InputError, match="did you mean digits"):
+        workload.load("digit")
+
+
+def test_a_file_that_is_no_yaml_is_refused(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("name: [")
+    with pytest.raises(InputError, match="is not YAML"):
+        workload.load(str(path))
+    path.write_text("just text")
+    with pytest.raises(InputError, match="holds no keys"):
+        workload.load(str(path))
+
+
+def test_paths_are_taken_from_the_folder_of_the_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL | {"weights": "w.safetensors", "splits": {"production": "window.npz"}}))
+    loaded = workload.load(str(path))
+    assert loaded.code == str(tmp_path)
+    assert loaded.weights == str(tmp_path / "w.safetensors")
+    assert loaded.splits["production"] == str(tmp_path / "window.npz")
+
+
+def test_weights_on_s3_stay_where_they_are(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL | {"weights": "s3://models/w.safetensors"}))
+    assert workload.load(str(path)).weights == "s3://models/w.safetensors"
+
+
+@pytest.mark.parametrize("name", workload.shipped())
+def test_json_round_trip(name):
+    loaded = workload.load(name)
+    assert workload.parse(loaded.model_dump(mode="json"), origin="again") == loaded
+
+
+@pytest.mark.parametrize("name", workload.shipped())
+def test_the_schema_accepts_what_ships(name):
+    from importlib import resources
+
+    text = (resources.files("reprune.workloads") / name.replace("-", "_") / "workload.yaml").read_text()
+    jsonschema.validate(yaml.safe_load(text), workload.schema())
+
+
+def test_the_schema_refuses_what_the_contract_refuses():
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(MINIMAL | {"buget": {}}, workload.schema())
+
+
+@given(st.floats(0.001, 1000), st.sampled_from(["ms", "s", "us"]))
+def test_latencies_resolve_to_seconds(number, unit):
+    scale = {"s": 1, "ms": 1e-3, "us": 1e-6}[unit]
+    limit = LatencyLimit.model_validate(f"{number:.3f}{unit}")
+    assert limit.resolve(1.0) == pytest.approx(float(f"{number:.3f}") * scale)
+    assert LatencyLimit.model_validate(limit.model_dump()) == limit
+
+
+@given(st.integers(1, 100))
+def test_relative_sizes_scale_with_the_dense_model(percent):
+    assert SizeLimit.model_validate(f"{percent / 100}x").resolve(1000) == pytest.approx(10 * percent)

@@ -1,0 +1,135 @@
+"""What looks wrong is reported, by Great Expectations."""
+
+import re
+
+import pytest
+from torch.utils.data import TensorDataset
+
+from reprune import workload
+from reprune.errors import InputError
+from reprune.validation.result import Validation
+from reprune.validation.validate import frame, validate
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return validate(workload.load("digits"))
+
+
+def test_the_shipped_digits_are_fit_to_learn_from(digits):
+    assert digits.summary == "1,797 examples, 10 classes, 0 failed expectations"
+    assert digits.warnings == ()
+    assert digits.expectations["critical"] > 20 and digits.expectations["warning"] > 20
+    digits.require()
+
+
+def test_the_result_is_json_without_the_page(digits):
+    text = digits.model_dump_json()
+    assert "<html" not in text
+    assert Validation.model_validate_json(text) == digits.model_copy(update={"html": ""})
+
+
+def test_the_page_is_whole_in_itself(digits):
+    loaded = [*re.findall(r'\bsrc="([^"]*)"', digits.html), *re.findall(r'<link[^>]*href="([^"]*)"', digits.html)]
+    assert loaded == ["data:,"]
+    assert "<script" not in digits.html
+    for said in ("values must never be null", "input roughness", "34 of 34 expectations met"):
+        assert said in digits.html
+
+
+def test_nothing_is_printed(project, capfd):
+    validate(project())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_another_unit_and_a_skewed_balance_are_warnings(project):
+    found = validate(
+        project("""
+        def load(split):
+            inputs, targets = tensors(split)
+            if split == "test":
+                inputs[:, 1] *= 255
+                targets[20:] = 0
+            return TensorDataset(inputs, targets)
+        """)
+    )
+    failed = {(f.split, f.column, f.expectation) for f in found.failures}
+    assert ("test", "input[1]", "expect_column_values_to_be_between") in failed
+    assert ("test", "target", "expect_column_kl_divergence_to_be_less_than") in failed
+    assert {f.severity for f in found.failures} == {"warning"}
+    assert {f.split for f in found.failures} == {"test"}
+    assert found.failed["critical"] == 0 and found.failed["warning"] == len(found.warnings)
+    found.require()
+
+
+def test_a_class_that_train_does_not_have_is_critical(project):
+    found = validate(
+        project("""
+        def load(split):
+            inputs, targets = tensors(split)
+            return TensorDataset(inputs, targets.clamp(max=1) if split == "train" else targets)
+        """)
+    )
+    with pytest.raises(InputError, match="expect_column_values_to_be_in_set"):
+        found.require()
+    assert "failed" in found.html
+
+
+def test_production_never_blocks(project):
+    found = validate(
+        project("""
+        def load(split):
+            inputs, targets = tensors(split)
+            return TensorDataset(inputs * 1000 if split == "production" else inputs, targets)
+        """)
+    )
+    assert {f.split for f in found.failures} == {"production"}
+    assert found.failed["critical"] == 0
+
+
+def test_inputs_that_are_in_train_too_are_told(project):
+    found = validate(
+        project("""
+        def load(split):
+            inputs, targets = tensors(split)
+            if split == "test":
+                inputs[10:14] = tensors("train")[0][50:54]
+            return TensorDataset(inputs, targets)
+        """)
+    )
+    assert found.leaks == (
+        "4 of 120 inputs of test are in train too, which flatters its accuracy (the first: example 10)",
+    )
+    assert found.leaks[0] in found.html
+    assert "inputs shared between splits" in found.summary
+
+
+def test_the_digest_is_of_the_content(project):
+    same = """
+    def load(split):
+        inputs, targets = tensors(split)
+        CHANGE
+        return TensorDataset(inputs, targets)
+    """
+    changed = {
+        "nothing": "pass",
+        "production": 'inputs += split == "production"',
+        "an input": 'inputs[3, 1] += 1e-3 * (split == "train")',
+        "a label": 'targets[0] = (targets[0] + (split == "test")) % 3',
+    }
+    digests = {name: validate(project(same.replace("CHANGE", change))).data_digest for name, change in changed.items()}
+    assert digests["nothing"] == digests["production"]
+    assert len({digests["nothing"], digests["an input"], digests["a label"]}) == 3
+
+
+def test_a_frame_has_one_column_a_feature_or_summaries():
+    import torch
+
+    vectors = frame(TensorDataset(torch.arange(12.0).reshape(3, 4), torch.tensor([0, 1, 0])))
+    assert list(vectors.columns) == ["input[0]", "input[1]", "input[2]", "input[3]", "target"]
+    assert vectors["input[2]"].tolist() == [2, 6, 10]
+    images = frame(TensorDataset(torch.eye(4).expand(2, 1, 4, 4), torch.tensor([0.5, 1.5])))
+    assert images["input mean"].tolist() == [0.25, 0.25]
+    assert images["input zeros"].tolist() == [0.75, 0.75]
+    assert images["input roughness"].tolist() == [0.5, 0.5]
+    assert images["target"].dtype == "float32"
