@@ -21,6 +21,7 @@ def lineage(workload: Workload, data_digest: str) -> dict[str, Any]:
     """
     return {
         "workload": workload.name,
+        "entry_points": {"model": workload.model, "data": workload.data},
         "data_digest": data_digest,
         "code_digest": code_digest(workload),
         "weights": workload.weights,
