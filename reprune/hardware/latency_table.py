@@ -104,6 +104,15 @@ class LatencyTable(BaseModel):
         """
         return self.of(shape).latency(in_width, out_width)
 
+    def axes(self, shape: OperatorShape) -> tuple[Axis, Axis]:
+        """Return how an operator's input and output widths behave.
+
+        Raises:
+            InputError: The operator was never measured.
+        """
+        found = self.of(shape)
+        return found.input, found.output
+
     def of(self, shape: OperatorShape) -> OperatorLatency:
         """Return what was measured of an operator shape.
 

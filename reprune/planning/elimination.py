@@ -7,6 +7,7 @@ state of a pruning plan come from SPDY (Frantar and Alistarh 2022, arXiv:2201.13
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -88,7 +89,7 @@ def _eliminations(problem: Problem) -> list[tuple[int, int]]:
     return order
 
 
-class _Message:
+class _Message(ABC):
     """Least loss of some groups that are settled, by the widths of their neighbours and the buckets they may spend."""
 
     groups: tuple[int, ...]
@@ -96,9 +97,9 @@ class _Message:
     loss: np.ndarray
     """``[*widths of the neighbours, buckets]``, never rising along the last axis."""
 
+    @abstractmethod
     def assign(self, spent: int, found: Found) -> None:
         """Add the widths of the settled groups, given those of the neighbours and the buckets to spend."""
-        raise NotImplementedError
 
 
 class _Nothing(_Message):

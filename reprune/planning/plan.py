@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune.errors import InputError
 from reprune.hardware.latency_table import LatencyTable
-from reprune.planning.knapsack import InfeasibleError, Solution, solve
+from reprune.planning.choosing import Chooser, Knapsack, Row
+from reprune.planning.knapsack import InfeasibleError, Solution
 from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity import Sensitivity
 from reprune.pruning.groups import Analysis
@@ -108,6 +109,7 @@ def make_plan(
     measure: Measure | None = None,
     dense_size_bytes: float | None = None,
     candidates: Mapping[str, Sequence[int]] | None = None,
+    plans: Sequence[Widths] | None = None,
     rounds: int = ROUNDS,
     progress: Callable[[float], None] | None = None,
 ) -> Plan:
@@ -122,6 +124,7 @@ def make_plan(
         dense_size_bytes: Size of the dense file; needed for a limit on size.
         candidates: Widths to choose from by group, ascending, the dense one last; by default those that the tables show
             to be worth considering.
+        plans: Take the first of these that holds, in place of searching: one of `reprune.planning.baselines`.
         rounds: Most plans to measure.
         progress: Called with the share of the rounds done, 0 to 1.
 
@@ -129,7 +132,7 @@ def make_plan(
         InfeasibleError: No widths hold the budget; it names the nearest one that could be held.
         InputError: There is a limit on size but no dense size, or the model has no groups.
     """
-    planner = _Planner(analysis, tables, sensitivity, budget, dense_size_bytes, candidates)
+    planner = _Planner(analysis, tables, sensitivity, budget, dense_size_bytes, candidates, plans)
     if measure is None:
         return planner.plan(planner.solve(), None, ())
     planner.calibrate(np.asarray(measure({}), dtype=float))
@@ -141,10 +144,10 @@ def make_plan(
         except InfeasibleError as error:
             if any(planner.fits(measured) for _, measured in done):
                 break
-            if any(error.nearest.choice == earlier.choice for earlier, _ in done):
+            if any(error.nearest.widths == earlier.widths for earlier, _ in done):
                 raise
             solution = error.nearest  # out of reach as predicted; measure before saying so
-        if any(solution.choice == earlier.choice for earlier, _ in done):
+        if any(solution.widths == earlier.widths for earlier, _ in done):
             break
         measured = np.asarray(measure(solution.widths), dtype=float)
         predicted = planner.predicted(solution.widths)
@@ -175,6 +178,7 @@ class _Planner:
         budget: Budget,
         dense_size_bytes: float | None,
         candidates: Mapping[str, Sequence[int]] | None,
+        plans: Sequence[Widths] | None,
     ) -> None:
         self._prices = Prices(analysis, tables)
         self._labels = tuple(table.target.label() for table in tables)
@@ -182,7 +186,11 @@ class _Planner:
             raise InputError(
                 "The model has no group of channels that could be cut.", "The analysis lists what is frozen."
             )
-        self._problem = self._prices.problem(sensitivity, candidates or self._prices.candidates())
+        self._choose: Chooser = (
+            Knapsack(self._prices.problem(sensitivity, candidates or self._prices.candidates()))
+            if plans is None
+            else Row(plans, self._prices, sensitivity)
+        )
         self._budget, self._dense_size = budget, dense_size_bytes
         if budget.size is not None and dense_size_bytes is None:
             raise InputError("budget.size needs the size of the dense file.", "Export the dense model first.")
@@ -226,18 +234,10 @@ class _Planner:
         """Return the best widths under the budgets as predicted now."""
         limits = np.minimum((self._aim - self._offset) / self._slope, self._ceiling)
         size = np.inf if self._budget.size is None else self._weights_allowed()
-        limits = np.append(limits, size)
-        if np.any(limits <= 0):
-            raise self._out_of_reach(self._narrowest())
-        bounded = np.flatnonzero(np.isfinite(limits))
         try:
-            return solve(self._problem.only(bounded), limits[bounded])
+            return self._choose(np.append(limits, size))
         except InfeasibleError as error:
             raise self._out_of_reach(error.nearest) from None
-
-    def _narrowest(self) -> Solution:
-        choice = (0,) * len(self._problem.names)
-        return Solution(choice, self._problem.chosen(choice), self._problem.loss(choice), self._problem.cost(choice))
 
     def fits(self, measured: np.ndarray) -> bool:
         """Return whether a measured latency holds the budget on every target, with its margin."""
@@ -275,8 +275,7 @@ class _Planner:
     def _weights_allowed(self) -> float:
         """Return the bytes of operators' weights allowed: what else is in the file stays as it is."""
         assert self._budget.size is not None and self._dense_size is not None
-        weights = float(self._problem.cost(self._problem.dense())[-1])
-        return self._budget.size.resolve(self._dense_size) - (self._dense_size - weights)
+        return self._budget.size.resolve(self._dense_size) - (self._dense_size - self._prices.weight_bytes({}))
 
     def _out_of_reach(self, nearest: Solution) -> InfeasibleError:
         """Say in the budget's own terms what could be reached."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from reprune.hardware.latency_table import Axis, LatencyTable
+from reprune.hardware.latency_table import Axis
 from reprune.hardware.operators import Operator, OperatorShape, example_batch
 from reprune.planning.problem import Cost, Problem
 from reprune.planning.sensitivity import Sensitivity
@@ -35,6 +35,16 @@ class CoupledOperator(Operator, Protocol):
         """By group, how many output channels one of its cells is worth."""
 
 
+class CostTable(Protocol):
+    """What operators cost by their widths: a `LatencyTable`, or a count in its place."""
+
+    def latency(self, shape: OperatorShape, in_width: int, out_width: int) -> float:
+        """Return what one operator costs, in seconds."""
+
+    def axes(self, shape: OperatorShape) -> tuple[Axis, Axis]:
+        """Return how an operator's input and output widths behave."""
+
+
 class Prices:
     """Latencies and bytes of a model's operators at any widths of its groups.
 
@@ -43,7 +53,7 @@ class Prices:
         tables: One latency table for each target.
     """
 
-    def __init__(self, analysis: Analysis, tables: Sequence[LatencyTable]) -> None:
+    def __init__(self, analysis: Analysis, tables: Sequence[CostTable]) -> None:
         self._dense = {group.name: group.width for group in analysis.groups}
         modelled: list[CoupledOperator] = [op for op in analysis.operators if OperatorShape.models(op)]
         examples = example_batch(modelled)
@@ -68,8 +78,12 @@ class Prices:
 
     def removed_bytes(self, widths: Mapping[str, int]) -> float:
         """Return the bytes of weights that go when groups narrow from dense to the given widths."""
+        return self.weight_bytes({}) - self.weight_bytes(widths)
+
+    def weight_bytes(self, widths: Mapping[str, int]) -> float:
+        """Return the bytes of the operators' weights and biases at some widths."""
         now = self._dense | dict(widths)
-        return float(sum(self._bytes(op, self._dense) - self._bytes(op, now) for op, _ in self._operators))
+        return float(sum(self._bytes(operator, now) for operator, _ in self._operators))
 
     def problem(self, sensitivity: Sensitivity, candidates: Mapping[str, Sequence[int]]) -> Problem:
         """Return the planner's problem.
@@ -121,11 +135,11 @@ class Prices:
 
     def _axes(self, operator: CoupledOperator, shape: OperatorShape, name: str) -> Iterable[tuple[Axis, int]]:
         for table in self._tables:
-            found = table.of(shape)
+            inputs, outputs = table.axes(shape)
             if name in operator.in_cells:
-                yield found.input, operator.in_cells[name]
+                yield inputs, operator.in_cells[name]
             if name in operator.out_cells:
-                yield found.output, operator.out_cells[name]
+                yield outputs, operator.out_cells[name]
 
     def _alone(self, operators: list[tuple[CoupledOperator, OperatorShape]], widths: Mapping[str, int]) -> float:
         """Return the summed latency over targets, each as a share of its dense sum."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from reprune.errors import PruningError
 from reprune.pruning import oracle, surgery
-from reprune.pruning.criteria import Batches, Criterion, Loss, Scores, mean_normalized, score
+from reprune.pruning.criteria import Batches, Criterion, Loss, mean_normalized, score
 from reprune.pruning.graph import analyze
 from reprune.pruning.groups import Analysis, Group
 from reprune.pruning.recipe import Recipe
@@ -104,7 +104,11 @@ def prune(
         raise PruningError(f"A ratio of {ratio} is not in [0, 1).", "Pass the share of cells to remove, such as 0.5.")
     analysis = analyze(model, example_inputs)
     scores = score(model, analysis, criterion, data, loss, seed)
-    kept = _widths(analysis, scores, ratio, global_ranking) if widths is None else _checked(analysis, widths)
+    if ratio is not None:
+        kept = widths_at_ratio(analysis, ratio, global_scores=scores if global_ranking else None)
+    else:
+        assert widths is not None
+        kept = _checked(analysis, widths)
     if round_to is not None:
         kept = {name: rounded(analysis, name, width, round_to) for name, width in kept.items()}
     keep = {name: best(scores[name], width) for name, width in kept.items() if width < analysis.group(name).width}
@@ -125,11 +129,20 @@ def _checked(analysis: Analysis, widths: Mapping[str, int]) -> dict[str, int]:
     return dict(widths)
 
 
-def _widths(analysis: Analysis, scores: Scores, ratio: float | None, global_ranking: bool) -> dict[str, int]:
-    assert ratio is not None
-    if not global_ranking:
+def widths_at_ratio(
+    analysis: Analysis, ratio: float, *, global_scores: Mapping[str, Tensor] | None = None
+) -> dict[str, int]:
+    """Return the cells that each group keeps when a share of them goes.
+
+    Args:
+        analysis: The model's groups.
+        ratio: Share of cells to remove, in [0, 1).
+        global_scores: Rank the cells of all groups together by these, each group's divided by their mean; by default
+            every group loses the same share.
+    """
+    if global_scores is None:
         return {group.name: max(1, group.width - int(ratio * group.width)) for group in analysis.groups}
-    ranked = mean_normalized(scores)
+    ranked = mean_normalized(dict(global_scores))
     if not ranked:
         return {}
     values, _ = torch.cat(list(ranked.values())).sort()
