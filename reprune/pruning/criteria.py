@@ -181,8 +181,12 @@ def fisher(subject: Subject) -> Scores:
     return _over_batches(subject, of_batch)
 
 
-def head_importance(subject: Subject) -> Scores:
-    """Absolute gradient of a gate on each head or cell (Michel et al. 2019, arXiv:1905.10650)."""
+def taylor_activation(subject: Subject) -> Scores:
+    """Absolute first-order change of the loss when the activation goes (Molchanov et al. 2017, arXiv:1611.06440).
+
+    It is the gradient of a gate on each cell. On attention heads this is the head importance of Michel et al. 2019
+    (arXiv:1905.10650), so both names stand for it.
+    """
 
     def of_batch(weights: dict[str, Tensor], grads: dict[str, Tensor]) -> Scores:
         return {name: value.abs() for name, value in _gates(subject, weights, grads).items()}
@@ -251,12 +255,13 @@ CRITERIA: dict[str, Criterion] = {
     "geometric_median": geometric_median,
     "gradient": gradient,
     "taylor": taylor,
+    "taylor_activation": taylor_activation,
+    "head_importance": taylor_activation,
     "fisher": fisher,
-    "head_importance": head_importance,
     "movement": movement,
     "wanda": wanda,
 }
-NEED_DATA = ("gradient", "taylor", "fisher", "head_importance", "movement", "wanda")
+NEED_DATA = ("gradient", "taylor", "taylor_activation", "head_importance", "fisher", "movement", "wanda")
 
 
 def score(

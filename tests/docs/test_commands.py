@@ -63,6 +63,12 @@ def test_bring_your_own_model(tmp_path):
     assert (tmp_path / "pipeline.yaml").exists() and (tmp_path / "workload.schema.json").exists()
 
 
+def test_sparse_weights(tmp_path):
+    page = Page("docs/sparse-weights.md", tmp_path)
+    page.act()
+    assert len(page.ran) == 3 and (tmp_path / "masks.safetensors").exists()
+
+
 def test_the_digits_of_the_front_page(tmp_path):
     """Whether it is promoted is for the gate to say; what is measured here is what the front page promises."""
     command = [sys.executable, "-m", "reprune", "run", "digits", "--json"]

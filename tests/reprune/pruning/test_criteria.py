@@ -49,6 +49,7 @@ def test_gates_are_what_the_weights_say_they_are():
     gates = torch.stack([gate_gradients(x, y) for x, y in batches()])
     torch.testing.assert_close(scored("fisher"), gates.square().mean(0))
     torch.testing.assert_close(scored("head_importance"), gates.abs().mean(0))
+    torch.testing.assert_close(scored("taylor_activation"), gates.abs().mean(0))
 
 
 def test_gradients():
