@@ -263,12 +263,13 @@ def _time(batch: list[tuple[_Plan, Point]], target: Target, rng: random.Random) 
         more.append(4 if macs < 10**7 else 2 if macs < 10**8 else 1)
         for end, copies in enumerate((1, 1 + more[k])):
             calls.append((k, end, _call(chain(plan.shape, i, o, target.batch_size, copies), target)))
+    timer = target.timer()
     found = np.empty((len(batch), 2, ROUNDS))
     for turn in range(ROUNDS):
         rng.shuffle(calls)
         for k, end, call in calls:
             call()
-            found[k, end, turn] = min(_timed(call) for _ in range(3))
+            found[k, end, turn] = min(_timed(call, timer) for _ in range(3))
     differences = found[:, 1] - found[:, 0]
     floor = 1e-8  # a difference below the clock's resolution is nothing, and never less than nothing
     return [max(float(np.median(row)) / copies, floor) for row, copies in zip(differences, more, strict=True)]
@@ -277,7 +278,7 @@ def _time(batch: list[tuple[_Plan, Point]], target: Target, rng: random.Random) 
 def _overhead(target: Target) -> float:
     """Return the seconds of a call that computes next to nothing."""
     call = _call(chain(OperatorShape(kind="linear"), 1, 1, 1, 1), target)
-    return float(np.median([_timed(call) for _ in range(OVERHEAD_CALLS)]))
+    return float(np.median([_timed(call, target.timer()) for _ in range(OVERHEAD_CALLS)]))
 
 
 def _call(model: bytes, target: Target) -> Callable[[], object]:
@@ -287,7 +288,7 @@ def _call(model: bytes, target: Target) -> Callable[[], object]:
     return lambda: session.run(None, feeds)
 
 
-def _timed(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _timed(call: Callable[[], object], timer: Callable[[], float]) -> float:
+    start = timer()
     call()
-    return time.perf_counter() - start
+    return timer() - start

@@ -11,7 +11,7 @@ from reprune.hardware.session import open_session
 from reprune.hardware.target import Target
 
 QUANTILE = 0.1
-"""Of the calls' durations. On a busy machine a long call is interrupted more often than a short one, which flatters the
+"""Of the calls' durations. On a busy machine a long call is disturbed more often than a short one, which flatters the
 short one's median; the calls that ran through without a break do not show it."""
 
 Model = str | os.PathLike[str] | bytes
@@ -38,5 +38,5 @@ def measure_latency(
     sessions = {name: open_session(model, target) for name, model in models.items()}
     calls = {name: (lambda session=session: session.run(None, feeds)) for name, session in sessions.items()}
     samples = {name: Samples() for name in models}
-    interleave(calls, samples, seconds=seconds, rng=random.Random(seed))
+    interleave(calls, samples, seconds=seconds, rng=random.Random(seed), timer=target.timer())
     return {name: float(np.quantile(record.seconds, QUANTILE)) for name, record in samples.items()}

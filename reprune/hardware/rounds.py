@@ -39,7 +39,9 @@ class Samples:
         return np.array([np.median(part) for part in np.split(np.asarray(self.seconds), starts[1:])])
 
 
-def warm_up(call: Call, *, limit_seconds: float, clock: Clock = time.perf_counter) -> tuple[int, float]:
+def warm_up(
+    call: Call, *, limit_seconds: float, clock: Clock = time.perf_counter, timer: Clock | None = None
+) -> tuple[int, float]:
     """Call until the durations no longer fall: caches, allocator and branch predictors have settled.
 
     Windows of calls are compared by their medians; two windows in a row that are no shorter than the best so far end
@@ -49,19 +51,20 @@ def warm_up(call: Call, *, limit_seconds: float, clock: Clock = time.perf_counte
         call: What is to be timed.
         limit_seconds: End after this time in any case; the call that runs is finished.
         clock: Seconds, monotonic.
+        timer: What durations are read from; the clock by default.
 
     Returns:
         The number of calls made, and the duration of one, in seconds (median of the last window).
     """
-    begin = clock()
+    begin, timer = clock(), timer or clock
     calls, best, stable = 0, float("inf"), 0
     while True:
         window: list[float] = []
         opened = clock()
         while len(window) < MOST_CALLS and (not window or clock() - opened < BURST_SECONDS):
-            start = clock()
+            start = timer()
             call()
-            window.append(clock() - start)
+            window.append(timer() - start)
         calls += len(window)
         median = float(np.median(window))
         stable = 0 if median < SETTLED * best else stable + 1
@@ -78,6 +81,7 @@ def interleave(
     rng: random.Random,
     least_rounds: int = 5,
     clock: Clock = time.perf_counter,
+    timer: Clock | None = None,
     tick: Callable[[float], None] = lambda share: None,
 ) -> int:
     """Time calls against each other: in each round every one gets a short burst, in random order.
@@ -93,15 +97,16 @@ def interleave(
         rng: Source of the order.
         least_rounds: Rounds to make even when time is over.
         clock: Seconds, monotonic.
+        timer: What durations are read from; the clock by default.
         tick: Called after each round with the share of time used, 0 to 1.
 
     Returns:
         The number of rounds made.
     """
-    begin = clock()
+    begin, timer = clock(), timer or clock
     bursts = {}
     for name in rng.sample(list(calls), len(calls)):
-        warmed, duration = warm_up(calls[name], limit_seconds=0.3 * seconds / len(calls), clock=clock)
+        warmed, duration = warm_up(calls[name], limit_seconds=0.3 * seconds / len(calls), clock=clock, timer=timer)
         samples[name].warm_up_calls += warmed
         bursts[name] = int(min(max(BURST_SECONDS / max(duration, 1e-9), 1), MOST_CALLS))
     first = max((max(it.rounds, default=-1) for it in samples.values()), default=-1) + 1
@@ -112,9 +117,9 @@ def interleave(
             if bursts[name] > 1:
                 call()
             for _ in range(bursts[name]):
-                start = clock()
+                start = timer()
                 call()
-                record.seconds.append(clock() - start)
+                record.seconds.append(timer() - start)
                 record.rounds.append(first + made)
         made += 1
         tick(min((clock() - begin) / seconds, 1.0))

@@ -6,6 +6,8 @@ import math
 import os
 import platform
 import re
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +49,14 @@ class Target(BaseModel):
     def slug(self) -> str:
         """Return the target as a part of file names: ``cpu-1-thread-batch-32``."""
         return re.sub(r"[^a-z0-9]+", "-", self.label().lower())
+
+    def timer(self) -> Callable[[], float]:
+        """Return what durations of calls are read from while planning, in seconds.
+
+        On one CPU thread it is the time that the thread itself has run: no less than a call takes on a free machine, and
+        the same on a busy one, where the wall clock also counts the turns of other processes.
+        """
+        return time.thread_time if self.provider == "CPUExecutionProvider" and self.threads == 1 else time.perf_counter
 
     def check(self) -> "Target":
         """Return the target itself when this machine can serve it.

@@ -71,6 +71,19 @@ def test_a_drift_of_the_machine_cancels_in_the_ratio_of_rounds():
     assert np.median(a / b) == pytest.approx(2, rel=0.02)
 
 
+def test_durations_are_read_from_the_timer_and_limits_from_the_clock():
+    wall, own = FakeTime(), FakeTime()
+
+    def call():  # interrupted every other turn
+        wall.now += 0.001 if next(turns) % 2 else 0.009
+        own.now += 0.001
+
+    turns, samples = itertools.count(), {"busy": Samples()}
+    interleave({"busy": call}, samples, seconds=1.0, rng=random.Random(0), clock=wall, timer=own)
+    assert samples["busy"].seconds == pytest.approx([0.001] * len(samples["busy"].seconds))
+    assert 1.0 <= wall.now < 1.1
+
+
 def test_slow_calls_get_their_least_rounds_even_past_the_limit():
     time = FakeTime()
     samples = {"slow": Samples()}

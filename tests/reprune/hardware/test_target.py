@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,14 @@ def test_the_default_target_is_one_cpu_thread_and_can_be_served_here():
     target = Target().check()
     assert (target.provider, target.threads, target.batch_size) == ("CPUExecutionProvider", 1, 1)
     assert target.label() == "CPU, 1 thread, batch 1"
+
+
+def test_one_thread_is_timed_by_what_it_ran_itself_and_more_by_the_wall():
+    for target, counted in ((Target(), False), (Target(threads=2), True)):
+        timer = target.timer()
+        start = timer()
+        time.sleep(0.05)  # another process's turn
+        assert (timer() - start > 0.04) is counted
 
 
 def test_more_threads_than_cores_names_key_value_and_remedy():
