@@ -53,7 +53,7 @@ class Target(BaseModel):
     def timer(self) -> Callable[[], float]:
         """Return what durations of calls are read from while planning, in seconds.
 
-        On one CPU thread it is the time that the thread itself has run: no less than a call takes on a free machine, and
+        On one CPU thread it is the time that the thread itself has run: what a call takes on a free machine, and nearly
         the same on a busy one, where the wall clock also counts the turns of other processes.
         """
         return time.thread_time if self.provider == "CPUExecutionProvider" and self.threads == 1 else time.perf_counter

@@ -85,11 +85,6 @@ class Prices:
         now = self._dense | dict(widths)
         return float(sum(self._bytes(operator, now) for operator, _ in self._operators))
 
-    def macs(self, widths: Mapping[str, int]) -> float:
-        """Return the operators' multiply-accumulates for one example."""
-        now = self._dense | dict(widths)
-        return float(sum(shape.macs(*_channels(op, self._dense, now)) for op, shape in self._operators))
-
     def problem(self, sensitivity: Sensitivity, candidates: Mapping[str, Sequence[int]]) -> Problem:
         """Return the planner's problem.
 

@@ -16,6 +16,7 @@ from torch import nn
 from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.profile import profile
 from reprune.hardware.target import machine
+from reprune.planning.baselines import macs_of
 from reprune.planning.sensitivity import SHARES, Curve, CurvePoint, Sensitivity
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning import analyze, cut, score
@@ -93,9 +94,7 @@ class Case:
 
     def macs(self, widths: Mapping[str, int] | None = None) -> float:
         """Return the multiply-accumulates of the operators, for one example."""
-        from reprune.planning.pricing import Prices
-
-        return Prices(self.analysis, [self.table]).macs(widths or {})
+        return macs_of(self.analysis, widths or {})
 
 
 class Lines:
