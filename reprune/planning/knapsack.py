@@ -1,6 +1,6 @@
 """The planner: least predicted loss under one or several budgets, a multiple-choice knapsack with coupled widths."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ CHEAPER = 64
 
 COARSE_BUCKETS = 200
 """Resolution where many tables are needed, because some groups are fixed in turn."""
+
+HIDDEN = 0.02
+"""A plan that breaks a budget by no more than this may hide one that holds it, behind the rounding to buckets."""
 
 ROUNDING = 1e-9
 """Sums of the same costs in another order differ by less than this."""
@@ -86,15 +89,17 @@ def _solution(problem: Problem, choice: Choice) -> Solution:
 def _mixtures(problem: Problem, bounds: np.ndarray, buckets: int) -> Choice | None:
     """Solve for each budget alone, then for mixtures of them, and return the best choice that holds every one."""
     held: list[Choice] = []
+    seen: list[Choice] = [(0,) * len(problem.names)]
     alone = np.eye(problem.budgets)
     mixture = np.full(problem.budgets, 1 / problem.budgets)
     for turn in range(problem.budgets + (TRADES if problem.budgets > 1 else 0)):
         share = alone[turn] if turn < problem.budgets else mixture
         choices = _one_budget(problem, share / bounds, buckets)
         if not choices:  # not even one budget, or a mixture that every plan within the budgets holds
-            return None
+            break
         holding = [choice for choice in choices if np.all(problem.cost(choice) <= bounds)]
         held += holding[:1]
+        seen += choices
         if holding and holding[0] == choices[0]:  # the best where less was asked: nothing can be better
             break
         if turn >= problem.budgets:
@@ -102,7 +107,20 @@ def _mixtures(problem: Problem, bounds: np.ndarray, buckets: int) -> Choice | No
             step = 4 / (1 + turn - problem.budgets) / max(float(np.abs(broken).max()), 1e-9)
             mixture = mixture * np.exp(step * broken)
             mixture = mixture / mixture.sum()
-    return min(held, key=problem.loss, default=None)
+    return min(held, key=problem.loss) if held else _squeezed(problem, bounds, seen)
+
+
+def _squeezed(problem: Problem, bounds: np.ndarray, choices: list[Choice]) -> Choice | None:
+    """Bring the choice that breaks the budgets least within them, where one lies hidden in the rounding to buckets."""
+
+    def excess(choice: Choice) -> float:
+        return float(np.max(problem.cost(choice) / bounds))
+
+    start = min(choices, key=excess)
+    if excess(start) > 1 + HIDDEN:
+        return None
+    found = _improved(problem, start, lambda trial, now: excess(trial) < (1 - ROUNDING) * excess(now))
+    return found if np.all(problem.cost(found) <= bounds) else None
 
 
 def _one_budget(problem: Problem, weights: np.ndarray, buckets: int) -> list[Choice]:
@@ -154,26 +172,35 @@ def _anchors(problem: Problem, buckets: int) -> list[int]:
 
 
 def _polished(problem: Problem, bounds: np.ndarray, choice: Choice) -> Choice:
-    """Move single groups, and pairs where the problem is small, while the loss falls and every budget holds."""
-    current, loss = list(choice), problem.loss(choice)
+    """Lower the loss further, while every budget holds."""
+
+    def better(trial: Choice, now: Choice) -> bool:
+        loss = problem.loss(now)
+        return loss - problem.loss(trial) > 1e-12 * (1 + abs(loss)) and bool(np.all(problem.cost(trial) <= bounds))
+
+    return _improved(problem, choice, better)
+
+
+def _improved(problem: Problem, choice: Choice, better: Callable[[Choice, Choice], bool]) -> Choice:
+    """Move single groups, and pairs where the problem is small, as long as that makes a better choice."""
+    current = choice
     groups = range(len(current))
     pairs = [(g, h) for g in groups for h in groups if g < h] if len(current) <= 12 else []
 
     def improve(moved: tuple[int, ...]) -> bool:
-        nonlocal current, loss
+        nonlocal current
         for indices in np.ndindex(*(len(problem.widths[g]) for g in moved)):
             trial = list(current)
             for g, i in zip(moved, indices, strict=True):
                 trial[g] = i
-            gained = loss - problem.loss(tuple(trial))
-            if gained > 1e-12 * (1 + abs(loss)) and np.all(problem.cost(tuple(trial)) <= bounds):
-                current, loss = trial, problem.loss(tuple(trial))
+            if better(tuple(trial), current):
+                current = tuple(trial)
                 return True
         return False
 
     while any(improve(moved) for moved in [*((g,) for g in groups), *pairs]):
         pass
-    return tuple(current)
+    return current
 
 
 def _infeasible(problem: Problem, bounds: np.ndarray, buckets: int) -> InfeasibleError:

@@ -1,45 +1,23 @@
 """From budgets to widths: solve, measure the whole graph, correct the prediction, and solve again until it holds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from reprune.errors import InputError
 from reprune.hardware.latency_table import LatencyTable
-from reprune.planning.choosing import Chooser, Knapsack, Row
+from reprune.planning.front import Alternative, make_front
 from reprune.planning.knapsack import InfeasibleError, Solution
-from reprune.planning.pricing import Prices
+from reprune.planning.planner import Budget, Planner, Widths
 from reprune.planning.sensitivity import Sensitivity
 from reprune.pruning.groups import Analysis
-from reprune.quantity import LatencyLimit, SizeLimit
 
 ROUNDS = 5
 CLOSE = 0.9
 """A plan that uses this share of its budget needs no further round."""
 
-MARGIN = 0.05
-"""Part of the latency budget that is left unused, for what two measurements of one graph differ by."""
-
-STEP_DOWN = 0.97
-"""After a plan that was too slow, the next may cost at most this share of it, whatever the correction says."""
-
-Widths = Mapping[str, int]
 Measure = Callable[[Widths], Sequence[float]]
 """Returns the latency of the whole pruned graph on each target, in seconds; dense for no widths."""
-
-
-class Budget(Protocol):
-    """What a plan may cost."""
-
-    @property
-    def latency(self) -> LatencyLimit:
-        """Return the limit on latency, on every target."""
-
-    @property
-    def size(self) -> SizeLimit | None:
-        """Return the limit on the file's size."""
 
 
 class Correction(BaseModel):
@@ -74,6 +52,7 @@ class Plan(BaseModel):
         predicted_loss: Predicted rise of the loss before any recovery.
         holds: Whether the budgets hold: measured where it was measured.
         rounds: Every plan that was measured, in order.
+        alternatives: The plans beside it, from fast to slow; empty where none were asked for.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -90,6 +69,7 @@ class Plan(BaseModel):
     predicted_loss: float
     holds: bool
     rounds: tuple[Correction, ...]
+    alternatives: tuple[Alternative, ...] = ()
 
     @property
     def prediction_error(self) -> float | None:
@@ -111,6 +91,7 @@ def make_plan(
     candidates: Mapping[str, Sequence[int]] | None = None,
     plans: Sequence[Widths] | None = None,
     rounds: int = ROUNDS,
+    alternatives: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Plan:
     """Choose the width of each group so that the predicted loss is least and every budget holds, measured.
@@ -126,18 +107,30 @@ def make_plan(
             to be worth considering.
         plans: Take the first of these that holds, in place of searching: one of `reprune.planning.baselines`.
         rounds: Most plans to measure.
+        alternatives: Return the plans for other latencies too, so many of them measured; none by default.
         progress: Called with the share of the rounds done, 0 to 1.
 
     Raises:
         InfeasibleError: No widths hold the budget; it names the nearest one that could be held.
         InputError: There is a limit on size but no dense size, or the model has no groups.
     """
-    planner = _Planner(analysis, tables, sensitivity, budget, dense_size_bytes, candidates, plans)
-    if measure is None:
-        return planner.plan(planner.solve(), None, ())
-    planner.calibrate(np.asarray(measure({}), dtype=float))
-    done: list[tuple[Solution, np.ndarray]] = []
+    planner = Planner(analysis, tables, sensitivity, budget, dense_size_bytes, candidates, plans)
     log: list[Correction] = []
+    measured = None
+    if measure is None:
+        solution = planner.solve()
+    else:
+        planner.calibrate(np.asarray(measure({}), dtype=float))
+        solution, measured = _corrected(planner, measure, rounds, log, progress or (lambda share: None))
+    front = () if alternatives is None else make_front(planner, alternatives, measure)
+    return _plan(planner, solution, measured, tuple(log), front)
+
+
+def _corrected(
+    planner: Planner, measure: Measure, rounds: int, log: list[Correction], progress: Callable[[float], None]
+) -> tuple[Solution, np.ndarray]:
+    """Solve, measure and correct until a plan holds and uses its budget; returns the best, and its latencies."""
+    done: list[tuple[Solution, np.ndarray]] = []
     for turn in range(rounds):
         try:
             solution = planner.solve()
@@ -156,135 +149,38 @@ def make_plan(
         )
         done.append((solution, measured))
         planner.correct(solution.widths, measured)
-        if progress is not None:
-            progress((turn + 1) / rounds)
-        if planner.fits(measured) and planner.close(measured):
+        progress((turn + 1) / rounds)
+        if planner.fits(measured) and planner.excess(measured) >= CLOSE:
             break
     fitting = [it for it in done if planner.fits(it[1])]
-    solution, measured = (
-        min(fitting, key=lambda it: it[0].loss) if fitting else min(done, key=lambda it: planner.excess(it[1]))
+    return min(fitting, key=lambda it: it[0].loss) if fitting else min(done, key=lambda it: planner.excess(it[1]))
+
+
+def _plan(
+    planner: Planner,
+    solution: Solution,
+    measured: np.ndarray | None,
+    log: tuple[Correction, ...],
+    front: tuple[Alternative, ...],
+) -> Plan:
+    predicted, size, limit = (
+        planner.predicted(solution.widths),
+        planner.size_bytes(solution.widths),
+        planner.size_allowed,
     )
-    return planner.plan(solution, measured, tuple(log))
-
-
-class _Planner:
-    """The state of the correction: for each target a line from the sum of operators to the whole graph's latency."""
-
-    def __init__(
-        self,
-        analysis: Analysis,
-        tables: Sequence[LatencyTable],
-        sensitivity: Sensitivity,
-        budget: Budget,
-        dense_size_bytes: float | None,
-        candidates: Mapping[str, Sequence[int]] | None,
-        plans: Sequence[Widths] | None,
-    ) -> None:
-        self._prices = Prices(analysis, tables)
-        self._labels = tuple(table.target.label() for table in tables)
-        if not self._prices.dense:
-            raise InputError(
-                "The model has no group of channels that could be cut.", "The analysis lists what is frozen."
-            )
-        self._choose: Chooser = (
-            Knapsack(self._prices.problem(sensitivity, candidates or self._prices.candidates()))
-            if plans is None
-            else Row(plans, self._prices, sensitivity)
-        )
-        self._budget, self._dense_size = budget, dense_size_bytes
-        if budget.size is not None and dense_size_bytes is None:
-            raise InputError("budget.size needs the size of the dense file.", "Export the dense model first.")
-        self._sum = self._prices.latencies({})
-        self._dense = self._sum.copy()
-        self._offset, self._slope = np.zeros_like(self._sum), np.ones_like(self._sum)
-        self._overhead = np.array([table.overhead_seconds for table in tables])
-        self._ceiling = np.full_like(self._sum, np.inf)
-
-    @property
-    def allowed(self) -> np.ndarray:
-        """Return the latency allowed on each target, in seconds."""
-        return np.array([self._budget.latency.resolve(float(dense)) for dense in self._dense])
-
-    @property
-    def _aim(self) -> np.ndarray:
-        return (1 - MARGIN) * self.allowed
-
-    def calibrate(self, dense: np.ndarray) -> None:
-        """Stretch the operators' latencies so that they add up to the dense graph's, as it was measured."""
-        assert dense.shape == self._sum.shape
-        self._dense = dense
-        self._offset = np.minimum(self._overhead, 0.5 * dense)
-        self._slope = (dense - self._offset) / self._sum
-
-    def predicted(self, widths: Widths) -> np.ndarray:
-        """Return the whole graph's latency on each target, in seconds."""
-        return np.asarray(self._offset + self._slope * self._prices.latencies(widths))
-
-    def correct(self, widths: Widths, measured: np.ndarray) -> None:
-        """Lay the line through the dense graph and this one; never plan as dear again as what was too slow."""
-        summed = self._prices.latencies(widths)
-        slope = (self._dense - measured) / np.maximum(self._sum - summed, 1e-12)
-        offset = self._dense - slope * self._sum
-        sound = (slope > 0) & (offset >= 0)
-        self._slope = np.where(sound, slope, measured / summed)
-        self._offset = np.where(sound, offset, 0.0)
-        self._ceiling = np.where(measured > self._aim, np.minimum(self._ceiling, STEP_DOWN * summed), self._ceiling)
-
-    def solve(self) -> Solution:
-        """Return the best widths under the budgets as predicted now."""
-        limits = np.minimum((self._aim - self._offset) / self._slope, self._ceiling)
-        size = np.inf if self._budget.size is None else self._weights_allowed()
-        try:
-            return self._choose(np.append(limits, size))
-        except InfeasibleError as error:
-            raise self._out_of_reach(error.nearest) from None
-
-    def fits(self, measured: np.ndarray) -> bool:
-        """Return whether a measured latency holds the budget on every target, with its margin."""
-        return bool(np.all(measured <= self._aim))
-
-    def close(self, measured: np.ndarray) -> bool:
-        """Return whether the tightest budget is nearly used up, so that nothing is pruned in vain."""
-        return self.excess(measured) >= CLOSE
-
-    def excess(self, measured: np.ndarray) -> float:
-        """Return the largest ratio of measured to allowed latency."""
-        return float(np.max(measured / self.allowed))
-
-    def plan(self, solution: Solution, measured: np.ndarray | None, log: tuple[Correction, ...]) -> Plan:
-        """Return the plan for a solution."""
-        predicted = self.predicted(solution.widths)
-        size = None if self._dense_size is None else self._dense_size - self._prices.removed_bytes(solution.widths)
-        limit = None if self._budget.size is None else self._budget.size.resolve(float(self._dense_size or 0))
-        holds = bool(np.all((predicted if measured is None else measured) <= self.allowed))
-        return Plan(
-            widths=solution.widths,
-            dense_widths=self._prices.dense,
-            targets=self._labels,
-            budget_seconds=tuple(self.allowed),
-            dense_seconds=tuple(self._dense),
-            predicted_latency_seconds=tuple(predicted),
-            measured_latency_seconds=None if measured is None else tuple(measured),
-            size_bytes=size,
-            size_budget_bytes=limit,
-            predicted_loss=solution.loss,
-            holds=holds and (limit is None or size is None or size <= limit),
-            rounds=log,
-        )
-
-    def _weights_allowed(self) -> float:
-        """Return the bytes of operators' weights allowed: what else is in the file stays as it is."""
-        assert self._budget.size is not None and self._dense_size is not None
-        return self._budget.size.resolve(self._dense_size) - (self._dense_size - self._prices.weight_bytes({}))
-
-    def _out_of_reach(self, nearest: Solution) -> InfeasibleError:
-        """Say in the budget's own terms what could be reached."""
-        seconds = self.predicted(nearest.widths)
-        k = int(np.argmax(seconds / self.allowed))
-        message = f"budget.latency: {self._budget.latency.text} is out of reach on {self._labels[k]}"
-        remedy = f"The nearest is {seconds[k] / self._dense[k]:.2f}x, {seconds[k] * 1e3:.3g} ms"
-        if self._budget.size is not None and self._dense_size is not None:
-            size = self._dense_size - self._prices.removed_bytes(nearest.widths)
-            message += f", together with budget.size: {self._budget.size.text}"
-            remedy += f" at {size / 1e6:.3g} MB"
-        return InfeasibleError(f"{message}.", f"{remedy}: allow that, or start from a smaller model.", nearest)
+    holds = bool(np.all((predicted if measured is None else measured) <= planner.allowed))
+    return Plan(
+        widths=solution.widths,
+        dense_widths=planner.dense_widths,
+        targets=planner.labels,
+        budget_seconds=tuple(planner.allowed),
+        dense_seconds=tuple(planner.dense_seconds),
+        predicted_latency_seconds=tuple(predicted),
+        measured_latency_seconds=None if measured is None else tuple(measured),
+        size_bytes=size,
+        size_budget_bytes=limit,
+        predicted_loss=solution.loss,
+        holds=holds and (limit is None or size is None or size <= limit),
+        rounds=log,
+        alternatives=front,
+    )

@@ -157,7 +157,7 @@ def test_what_no_plan_of_a_row_holds_is_refused_with_the_nearest(name, model, an
         make_plan(
             analysis, [table(analysis)], sensitivity(analysis), budget("0.001x"), plans=row(name, model, analysis)
         )
-    assert "The nearest is 0." in caught.value.remedy
+    assert "latency 0." in caught.value.remedy
 
 
 def test_the_planner_loses_no_more_than_any_baseline_at_the_same_latency(model, analysis):

@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reprune.planning.elimination import LARGEST_TABLE, largest_table
@@ -70,6 +70,7 @@ def test_several_budgets_all_hold_and_lose_little_to_trying_everything(seed, gro
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), groups=st.integers(2, 12), budgets=st.integers(1, 3), slack=st.floats(0, 0.05))
+@example(seed=1, groups=2, budgets=2, slack=0.0)
 def test_a_plan_is_found_even_where_hardly_any_holds(seed, groups, budgets, slack):
     instance = problem(seed, groups, 5, budgets=budgets)
     bounds = instance.cost((0,) * groups) * (1 + slack)

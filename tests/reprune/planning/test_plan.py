@@ -1,6 +1,7 @@
 import copy
 import itertools
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,8 @@ from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
 from reprune.hardware.operators import OperatorShape, example_batch
 from reprune.hardware.target import Target
 from reprune.planning.knapsack import InfeasibleError
-from reprune.planning.plan import MARGIN, Plan, make_plan
+from reprune.planning.plan import Plan, make_plan
+from reprune.planning.planner import MARGIN
 from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity import Curve, CurvePoint, Sensitivity
 from reprune.quantity import LatencyLimit, SizeLimit
@@ -209,16 +211,87 @@ def test_a_limit_on_size_without_the_dense_size_is_refused():
         make_plan(analysis, [table(analysis)], sensitivity(analysis), budget("0.9x", "0.4x"))
 
 
+def refused(*arguments, **options):
+    with pytest.raises(InfeasibleError) as caught:
+        make_plan(*arguments, **options)
+    return caught.value
+
+
 @pytest.mark.parametrize("offset", [20e-6, 1.0])
-def test_an_impossible_budget_names_the_nearest(offset):
+@pytest.mark.parametrize("latency", ["0.01x", "2us"])
+def test_the_nearest_budget_that_is_named_holds(latency, offset):
     analysis = residual_net()
-    tables = [table(analysis)]
+    tables, curves = [table(analysis)], sensitivity(analysis)
     measure = whole_graph(analysis, tables, offset=offset)
-    with pytest.raises(InfeasibleError, match=r"budget\.latency: 0\.01x is out of reach on CPU, 1 thread") as caught:
-        make_plan(analysis, tables, sensitivity(analysis), budget("0.01x"), measure=measure)
-    narrowest = {name: widths[0] for name, widths in Prices(analysis, tables).candidates().items()}
-    ratio = float(measure(narrowest)[0] / measure({})[0])
-    assert f"{ratio:.2f}x" in caught.value.remedy
+    error = refused(analysis, tables, curves, budget(latency), measure=measure)
+    assert error.message == f"budget.latency: {latency} is out of reach on CPU, 1 thread, batch 1."
+    nearest = re.search(r"latency ([0-9.]+(x|ms)) \(", error.remedy)[1]
+    plan = make_plan(analysis, tables, curves, budget(nearest), measure=measure)
+    assert plan.holds
+    if offset < 1:  # else no cut is worth anything
+        least = float(measure({name: widths[0] for name, widths in Prices(analysis, tables).candidates().items()})[0])
+        assert plan.measured_latency_seconds[0] == pytest.approx(least, rel=0.05)
+        assert plan.budget_seconds[0] < 1.2 * least
+
+
+def test_a_size_out_of_reach_is_told_from_a_latency():
+    analysis = residual_net()
+    tables, curves = [table(analysis)], sensitivity(analysis)
+    dense = Prices(analysis, tables).weight_bytes({}) + 1e5
+    error = refused(analysis, tables, curves, budget("0.9x", "0.01x"), dense_size_bytes=dense)
+    assert error.message == "budget.size: 0.01x is out of reach."
+    nearest = re.search(r"nearest that can be held is size ([0-9.]+x) ", error.remedy)[1]
+    assert make_plan(analysis, tables, curves, budget("0.9x", nearest), dense_size_bytes=dense).holds
+
+
+def test_when_both_are_out_of_reach_both_are_named():
+    analysis = residual_net()
+    tables, curves = [table(analysis)], sensitivity(analysis)
+    dense = Prices(analysis, tables).weight_bytes({}) + 1e5
+    error = refused(analysis, tables, curves, budget("0.01x", "1kB"), dense_size_bytes=dense)
+    latency, size = re.search(r"latency ([0-9.]+x) with size ([0-9.]+MB) ", error.remedy).groups()
+    assert make_plan(analysis, tables, curves, budget(latency, size), dense_size_bytes=dense).holds
+
+
+def test_an_absolute_budget_that_only_the_slower_target_breaks_names_it():
+    analysis = residual_net()
+    tables, curves = [table(analysis), table(analysis, batch_size=32)], sensitivity(analysis)
+    measure = whole_graph(analysis, tables)
+    allowed = f"{1e3 * float(measure({})[0]):.4f}ms"  # what the dense model takes at batch 1
+    error = refused(analysis, tables, curves, budget(allowed), measure=measure)
+    assert error.message.endswith("is out of reach on CPU, 1 thread, batch 32.")
+    assert "on every target" in error.remedy
+    nearest = re.search(r"latency ([0-9.]+ms) ", error.remedy)[1]
+    plan = make_plan(analysis, tables, curves, budget(nearest), measure=measure)
+    assert plan.holds and all(np.array(plan.measured_latency_seconds) <= plan.budget_seconds)
+
+
+def test_the_front_goes_from_fast_to_dense_and_gains_at_each_step():
+    analysis = residual_net()
+    tables = [table(analysis), table(analysis, batch_size=32)]
+    timed = []
+    whole = whole_graph(analysis, tables)
+
+    def measure(widths):
+        timed.append(dict(widths))
+        return whole(widths)
+
+    plan = make_plan(analysis, tables, sensitivity(analysis), budget("0.5x"), measure=measure, alternatives=3)
+    front = plan.alternatives
+    assert len(front) >= 5
+    slowest = [max(np.array(it.predicted_latency_seconds) / plan.dense_seconds) for it in front]
+    losses = [it.predicted_loss for it in front]
+    assert slowest == sorted(slowest) and losses == sorted(losses, reverse=True)
+    assert front[-1].widths == plan.dense_widths and losses[-1] == 0
+    measured = [it for it in front if it.measured_latency_seconds is not None]
+    assert len(measured) == 3 and len(timed) == 1 + len(plan.rounds) + 3
+    for it in measured:
+        assert it.measured_latency_seconds == pytest.approx(it.predicted_latency_seconds, rel=0.05)
+    faster = [
+        it for it in front if np.all(np.array(it.predicted_latency_seconds) <= 0.95 * np.array(plan.budget_seconds))
+    ]
+    assert all(it.predicted_loss >= plan.predicted_loss - 1e-3 for it in faster)
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
 
 
 def test_a_budget_that_dense_meets_cuts_nothing():
