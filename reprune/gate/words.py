@@ -38,6 +38,13 @@ def seconds(value: float) -> str:
     return _scaled(value, _TIMES)
 
 
+def seconds_interval(value: float, low: float, high: float) -> str:
+    """Return the interval of a duration, in the unit that the duration itself is told in: ``0.61 – 0.64``."""
+    _, factor, _ = next(row for row in _TIMES if abs(value) >= row[0])
+    digits = 2 if value * factor < 10 else 1 if value * factor < 100 else 0
+    return f"{low * factor:.{digits}f} – {high * factor:.{digits}f}"
+
+
 def size(value: float) -> str:
     """Return a number of bytes: ``1.1 MB``."""
     return _scaled(value, _SIZES)

@@ -23,6 +23,9 @@ CONTROL = "control"
 """Name of the second, identical session of the baseline that every benchmark carries."""
 
 COLD_STARTS = 3
+ROUNDS_SHARE = 0.8
+"""Of the progress that is told; the cold starts that follow have the rest."""
+
 _GRACE_SECONDS = 300.0
 
 Paths = Mapping[str, str | os.PathLike[str]]
@@ -70,6 +73,7 @@ class Benchmark(BaseModel):
         rounds: Interleaved rounds.
         sessions: Times that all models were opened anew.
         load: What else the machine was doing.
+        pinned_cores: Cores that the process was bound to; none where the system does not let it choose.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -82,6 +86,7 @@ class Benchmark(BaseModel):
     rounds: int
     sessions: int
     load: Load
+    pinned_cores: tuple[int, ...] = ()
 
     def speedup(self, name: str) -> Estimate:
         """Return how many times faster than the baseline a model is, with its interval."""
@@ -94,6 +99,16 @@ class Benchmark(BaseModel):
     def slower(self, name: str) -> bool:
         """Return whether a model is slower than the baseline beyond what two identical models show."""
         return self.models[name].latency_ratio.low > self.noise.high
+
+    def finding(self, name: str) -> str:
+        """Return in words what the times of a model say against the baseline, and no more than they say."""
+        gain = self.speedup(name)
+        if self.faster(name):
+            return f"{gain.value:.2f}x faster than {self.baseline} ({gain.low:.2f} – {gain.high:.2f})"
+        if self.slower(name):
+            ratio = self.models[name].latency_ratio
+            return f"{ratio.value:.2f}x slower than {self.baseline} ({ratio.low:.2f} – {ratio.high:.2f})"
+        return f"no difference from {self.baseline} that can be told from noise"
 
 
 def compare(
@@ -118,7 +133,7 @@ def compare(
             five rounds take longer is given them.
         seed: Seed of the order of the rounds and of the bootstrap.
         samples: An ``.npz`` file to keep every duration in (`statistics.Recording` reads it).
-        progress: Called with the share of the rounds done, 0 to 1.
+        progress: Called with the share done, 0 to 1.
 
     Raises:
         InputError: The baseline is not among the models, an input is missing, or the runtime refuses a model.
@@ -133,8 +148,12 @@ def compare(
         raw = Path(folder) / "samples.npz"
         timed = files | {CONTROL: files[baseline]}
         request = {"kind": "rounds", "models": timed, "seconds": seconds, "seed": seed, "samples": os.fspath(raw)}
-        outcome = _work(common | request, seconds, progress)
-        cold = {name: _cold_start(common, path) for name, path in files.items()}
+        tell = progress or (lambda share: None)
+        outcome = _work(common | request, seconds, lambda share: tell(ROUNDS_SHARE * share))
+        cold = {}
+        for name, path in files.items():
+            cold[name] = _cold_start(common, path)
+            tell(ROUNDS_SHARE + (1 - ROUNDS_SHARE) * len(cold) / len(files))
         cold[CONTROL] = cold[baseline]
         recording = Recording.load(raw)
         if samples is not None:
@@ -238,6 +257,7 @@ def _summarize(
         rounds=len(sessions),
         sessions=outcome["sessions"],
         load=Load.model_validate(outcome["load"]),
+        pinned_cores=tuple(outcome["pinned_cores"]),
     )
 
 

@@ -29,6 +29,26 @@ class Load(BaseModel):
     steal_ratio: float | None
     contended: bool
 
+    def text(self) -> str:
+        """Return the load in words: ``other processes used 0.4 cores; load average 1.20``."""
+        parts = []
+        if self.other_cores is not None:
+            parts.append(f"other processes used {self.other_cores:.1f} cores")
+        if self.load_average is not None:
+            parts.append(f"load average {self.load_average:.2f}")
+        if self.steal_ratio:
+            parts.append(f"{self.steal_ratio:.1%} of the time taken by the hypervisor")
+        return "; ".join(parts) or "not told by this system"
+
+    def warning(self) -> str:
+        """Return what a contended measurement is worth, with its numbers; empty where it was not contended."""
+        if not self.contended:
+            return ""
+        return (
+            f"The machine was busy: {self.text()}. Long calls are interrupted more often than short ones, so "
+            "differences look larger than they are; measure again on an idle machine."
+        )
+
 
 class LoadMeter:
     """Measures the load from its creation to `read`; read it in the process that does the work."""

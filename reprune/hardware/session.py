@@ -40,7 +40,7 @@ def open_session(model: str | os.PathLike[str] | bytes, target: Target) -> onnxr
     except Exception as error:  # the runtime's exceptions share no base class of their own
         raise InputError(
             f"onnxruntime {onnxruntime.__version__} refuses {_name(model)} on {target.label()}: {error}",
-            "Export the model again with an opset that this runtime knows, or choose another provider.",
+            "Name a file that is whole and is ONNX, exported with an opset that this runtime knows.",
         ) from error
     _took_part(session, model, target)
     return session

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -49,6 +49,11 @@ class Recording:
                 for i, name in enumerate(file["names"])
             }
             return cls(samples, file["session_of_round"])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the samples as JSON can hold them: the session of each round, seconds and rounds of each model."""
+        models = {name: {"seconds": it.seconds, "rounds": it.rounds} for name, it in self.samples.items()}
+        return {"session_of_round": self.session_of_round.tolist(), "models": models}
 
 
 def quantiles(record: Samples, shares: tuple[float, ...], rng: np.random.Generator) -> list[Estimate]:

@@ -81,6 +81,14 @@ class Target(BaseModel):
         return self
 
 
+def provider_named(name: str) -> str:
+    """Return the full name of an execution provider: ``CUDAExecutionProvider`` for ``cuda``."""
+    import onnxruntime
+
+    full = {it.removesuffix("ExecutionProvider").lower(): it for it in onnxruntime.get_all_providers()}
+    return full.get(name.removesuffix("ExecutionProvider").lower(), name)
+
+
 @dataclass(frozen=True)
 class Machine:
     """What decides how long an inference takes here.

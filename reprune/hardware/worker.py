@@ -19,8 +19,9 @@ import onnxruntime
 
 from reprune.errors import InputError, RepruneError
 from reprune.hardware.load import LoadMeter
+from reprune.hardware.pinning import pin
 from reprune.hardware.rounds import Samples, interleave
-from reprune.hardware.session import open_session
+from reprune.hardware.session import CPU, open_session
 from reprune.hardware.target import Target
 
 LEAST_SESSIONS = 5
@@ -44,9 +45,10 @@ def time_rounds(request: dict[str, Any]) -> dict[str, Any]:
     """Time several models against each other and write every sample to the request's file.
 
     Returns:
-        Rounds, sessions, warm-up calls by model, and the background load.
+        Sessions, warm-up calls by model, the background load, and the cores that the process was bound to.
     """
     target = Target.model_validate(request["target"])
+    cores = _pin(target)
     paths: dict[str, str] = request["models"]
     feeds = dict(np.load(request["inputs"], allow_pickle=False))
     rng = random.Random(request["seed"])
@@ -69,7 +71,7 @@ def time_rounds(request: dict[str, Any]) -> dict[str, Any]:
     load = meter.read(target.threads)
     _save(Path(request["samples"]), samples, session_of_round)
     warm_up_calls = {name: record.warm_up_calls for name, record in samples.items()}
-    return {"sessions": sessions, "warm_up_calls": warm_up_calls, "load": load.model_dump()}
+    return {"sessions": sessions, "warm_up_calls": warm_up_calls, "load": load.model_dump(), "pinned_cores": cores}
 
 
 def time_cold_start(request: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +82,7 @@ def time_cold_start(request: dict[str, Any]) -> dict[str, Any]:
         (None where the system does not tell).
     """
     target = Target.model_validate(request["target"])
+    _pin(target)
     feeds = dict(np.load(request["inputs"], allow_pickle=False))
     before = _restart_peak()
     start = time.perf_counter()
@@ -87,6 +90,11 @@ def time_cold_start(request: dict[str, Any]) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     peak = _memory("VmHWM") if before is not None else None
     return {"seconds": seconds, "peak_memory_bytes": None if peak is None or before is None else max(peak - before, 0)}
+
+
+def _pin(target: Target) -> tuple[int, ...]:
+    """Bind this process to cores; not beside an accelerator, whose driver has threads of its own."""
+    return pin(target.threads) if target.provider == CPU else ()
 
 
 def _inference(path: str, target: Target, feeds: dict[str, np.ndarray]) -> Callable[[], object]:

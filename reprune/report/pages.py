@@ -1,18 +1,13 @@
 """One page for each step of the loop: its evidence, as the Kubeflow UI or a browser shows it."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from reprune.gate import words
-from reprune.hardware.benchmark import CONTROL, Benchmark
-from reprune.hardware.latency_table import LatencyTable
-from reprune.hardware.statistics import Recording
 from reprune.planning.sensitivity import Sensitivity
-from reprune.report.html import Block, Note, Section, Table, page
-from reprune.report.plots import latency, pruning
+from reprune.report.html import Note, Section, Table, page
+from reprune.report.plots import pruning
 from reprune.report.plots import training as learning
-from reprune.report.plots.latency import ProfilePoint
 from reprune.report.plots.pruning import Round, SensitivityPoint
 from reprune.training.history import History
 
@@ -39,14 +34,6 @@ def training(title: str, history: History, metric: str) -> str:
     return page(
         title, f"{words.count(len(history.epochs), 'epoch')}", [Section("Curves", [figure]), Section("Epochs", [table])]
     )
-
-
-def profile(table: LatencyTable) -> str:
-    """Return the page of a latency profile."""
-    figure = latency.profile(profile_points(table))
-    subtitle = f"{table.target.label()} · {len(table.points):,} measured latencies"
-    lead = "What each operator costs over its output width; steps are the kernel's blocks."
-    return page("Hardware profile", subtitle, [Section("Latency over width", [figure], lead=lead)])
 
 
 def sensitivity(curves: Sensitivity, frozen: Sequence[str]) -> str:
@@ -79,27 +66,6 @@ def export(models: Mapping[str, Mapping[str, Any]]) -> str:
     return page("Export", "torch against ONNX Runtime", [Section("Parity", [table])])
 
 
-def benchmark(measured: Benchmark, samples: Path) -> str:
-    """Return the page of a benchmark on one target."""
-    table = Table(
-        headings=("model", "p50", "p95", "p99", "examples a second", "cold start", "speed-up"),
-        rows=[_timed(name, measured) for name in measured.models],
-        numeric=(1, 2, 3, 4, 5, 6),
-    )
-    seconds = {name: record.seconds for name, record in Recording.load(samples).samples.items()}
-    blocks: list[Block] = [table, latency.distribution(seconds, target=measured.target.label())]
-    subtitle = f"{measured.target.label()} · {measured.machine.cpu_model}"
-    return page("Benchmark", subtitle, [Section("Dense and pruned, in turns", blocks)])
-
-
-def profile_points(table: LatencyTable) -> list[ProfilePoint]:
-    """Return a profile as its plot takes it."""
-    return [
-        ProfilePoint(operator=name, in_width=inputs, out_width=outputs, seconds=seconds)
-        for name, inputs, outputs, seconds in table.points
-    ]
-
-
 def sensitivity_points(curves: Sensitivity) -> dict[str, list[SensitivityPoint]]:
     """Return sensitivity curves as their plot takes them."""
     return {
@@ -122,19 +88,4 @@ def _exported(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{parity['mean_abs_error']:.1e}",
         f"{parity['examples']:,}",
         "–" if agreement is None else words.percent(agreement),
-    )
-
-
-def _timed(name: str, measured: Benchmark) -> tuple[str, ...]:
-    timing = measured.models[name]
-    gain = timing.latency_ratio.inverse()
-    ratio = "1" if name == measured.baseline else f"{gain.value:.2f}x ({gain.low:.2f} – {gain.high:.2f})"
-    return (
-        "dense again (control)" if name == CONTROL else name,
-        words.seconds(timing.p50_seconds.value),
-        words.seconds(timing.p95_seconds.value),
-        words.seconds(timing.p99_seconds.value),
-        f"{timing.throughput:,.0f}",
-        words.seconds(timing.cold_start_seconds),
-        ratio,
     )

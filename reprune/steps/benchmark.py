@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reprune.hardware.benchmark import compare
 from reprune.hardware.target import Target
-from reprune.report import pages
+from reprune.report import hardware_pages
 from reprune.step import Step
 from reprune.structure import feed
 
@@ -29,7 +29,7 @@ def run(step: Step, *, exported: Path, target: str, report: Path) -> str:
     )
     step.put_evidence(f"samples-{where.slug()}.npz", samples.read_bytes())
     key = step.put_evidence(f"timings-{where.slug()}.json", measured.model_dump_json().encode())
-    report.write_text(pages.benchmark(measured, samples))
+    report.write_text(hardware_pages.benchmark(measured, samples))
     faster = measured.speedup("pruned")
     step.record = {"benchmark": key, "target": where.label()}
     step.summary = (

@@ -7,7 +7,7 @@ from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.profile import profile
 from reprune.hardware.target import Target, machine
 from reprune.pruning import analyze
-from reprune.report import pages
+from reprune.report import hardware_pages
 from reprune.step import Step
 
 
@@ -25,7 +25,7 @@ def run(step: Step, *, dense: Path, target: str, report: Path) -> str:
         progress=lambda done: step.progress(f"measuring on {where.label()}", done),
     )
     step.store.put(key, table.model_dump_json().encode())
-    report.write_text(pages.profile(table))
+    report.write_text(hardware_pages.profile(table))
     new = len(table.points) - (len(known.points) if known else 0)
     step.record = {"profile": key, "target": where.label(), "points": len(table.points), "measured": new}
     step.summary = f"{len(table.points):,} latencies, {new:,} of them new; {where.label()}"

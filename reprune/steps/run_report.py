@@ -10,7 +10,7 @@ from reprune.gate.verdict import Verdict
 from reprune.hardware.benchmark import Benchmark
 from reprune.hardware.latency_table import LatencyTable
 from reprune.planning.sensitivity import Sensitivity
-from reprune.report import pages
+from reprune.report import hardware_pages, pages
 from reprune.report.report import write_report
 from reprune.step import Step
 from reprune.training.history import History
@@ -36,7 +36,7 @@ def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, bench
             rounds=pruned["rounds"],
             sensitivity=pages.sensitivity_points(curves),
             widths=pruned["widths"],
-            profile=pages.profile_points(table),
+            profile=hardware_pages.profile_points(table),
             recordings=[_recording(step, benchmark, Path(scratch)) for benchmark in benchmarks],
             allowed_ratio=budget.value if budget.relative else None,
             lineage=_lineage(records["train"]["lineage"]),

@@ -1,16 +1,17 @@
 """How latency is distributed, and how it depends on width."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from reprune.gate import words
+from reprune.hardware.statistics import Estimate
 from reprune.report import theme
 from reprune.report.html import Figure
 
-_COLOURS = {"dense": theme.DENSE, "pruned": theme.PRUNED, "control": theme.CONTROL, "champion": theme.CHAMPION}
+_OTHERS = (theme.PRUNED, theme.CHAMPION, theme.WARN, theme.INK)
 MOST_PANELS = 12
 
 
@@ -23,13 +24,15 @@ class ProfilePoint(TypedDict):
     seconds: float
 
 
-def distribution(seconds: Mapping[str, Sequence[float]], *, target: str) -> Figure:
+def distribution(seconds: Mapping[str, Sequence[float]], *, target: str, baseline: str = "dense") -> Figure:
     """Draw the distribution of every model's latencies, as the share of inferences that took at most so long.
 
     Args:
-        seconds: Durations by model; ``control`` is dense a second time.
+        seconds: Durations by model; ``control`` is the baseline a second time.
         target: Where it was measured, in words.
+        baseline: The model that the others are compared with.
     """
+    colours = _colours(seconds, baseline)
     longest = max(float(np.quantile(values, 0.99)) for values in seconds.values())
     factor, unit = (1e3, "ms") if longest >= 1e-3 else (1e6, "µs")
 
@@ -38,8 +41,9 @@ def distribution(seconds: Mapping[str, Sequence[float]], *, target: str) -> Figu
         for name in sorted(seconds, key=lambda it: it != "control"):
             values = np.sort(np.asarray(seconds[name])) * factor
             shares = np.linspace(0, 1, min(len(values), 400))
-            colour = _COLOURS.get(name, theme.INK)
-            (line,) = axes.plot(np.quantile(values, shares), shares * 100, color=colour, label=_named(name))
+            colour = colours[name]
+            label = f"{baseline} again (control)" if name == "control" else name
+            (line,) = axes.plot(np.quantile(values, shares), shares * 100, color=colour, label=label)
             if name == "control":
                 line.set_linestyle((0, (4, 2)))
             axes.plot(np.quantile(values, 0.5), 50, "o", color=colour, markersize=5)
@@ -52,8 +56,42 @@ def distribution(seconds: Mapping[str, Sequence[float]], *, target: str) -> Figu
     return Figure(
         svg=theme.draw(paint, width=theme.WIDE, height=3.4),
         alt=f"Latency on {target}: medians " + ", ".join(f"{name} {value}" for name, value in p50.items()),
-        caption=f"{target}. Dots mark the medians. The dashed line is the dense model measured a second time: "
-        "its distance from dense is noise.",
+        caption=f"{target}. Dots mark the medians. The dashed line is {baseline} measured a second time: "
+        f"its distance from {baseline} is noise.",
+    )
+
+
+def ratios(found: Mapping[str, Estimate], noise: Estimate, baseline: str) -> Figure:
+    """Draw each model's latency ratio with its interval over the band in which nothing can be told.
+
+    Args:
+        found: Latency divided by the baseline's, by model; ``control`` is the baseline a second time.
+        noise: How far from 1 the ratio of two identical models came.
+        baseline: The model that the others are divided by.
+    """
+    colours = _colours(found, baseline)
+    names = list(found)
+
+    def paint(canvas: Canvas) -> None:
+        axes = canvas.subplots()
+        axes.axvspan(noise.low, noise.high, color=theme.GRID)
+        axes.axvline(1, color=theme.CONTROL, linewidth=1)
+        for place, name in enumerate(reversed(names)):
+            it = found[name]
+            axes.plot([it.low, it.high], [place, place], color=colours[name])
+            axes.plot(it.value, place, "o", color=colours[name], markersize=5)
+        axes.set_yticks(range(len(names)), [f"{baseline} again" if name == "control" else name for name in names[::-1]])
+        axes.set_ylim(-0.7, len(names) - 0.3)
+        axes.set_xlim(left=0)
+        axes.set_xlabel(f"latency divided by that of {baseline}")
+        theme.bare(axes, x_grid=True)
+
+    told = ", ".join(f"{name} {words.times(it.value)}" for name, it in found.items())
+    return Figure(
+        svg=theme.draw(paint, width=theme.WIDE, height=1.0 + 0.34 * len(names)),
+        alt=f"Latency ratio to {baseline}: {told}",
+        caption=f"Lines are 95 % intervals. The band is the spread of {baseline} against itself: "
+        "what reaches into it is not called a difference.",
     )
 
 
@@ -104,5 +142,7 @@ def _widest(points: Sequence[ProfilePoint], operator: str) -> list[ProfilePoint]
     return found if len(found) > 1 else own
 
 
-def _named(name: str) -> str:
-    return "dense again (control)" if name == "control" else name
+def _colours(names: Iterable[str], baseline: str) -> dict[str, str]:
+    others = [name for name in names if name not in (baseline, "control")]
+    chosen = {name: _OTHERS[k % len(_OTHERS)] for k, name in enumerate(others)}
+    return chosen | {baseline: theme.DENSE, "control": theme.CONTROL}

@@ -1,0 +1,110 @@
+"""The pages of what was measured: a benchmark of models, and a profile of a machine."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from reprune.gate import words
+from reprune.hardware.benchmark import CONTROL, Benchmark
+from reprune.hardware.latency_table import LatencyTable
+from reprune.hardware.statistics import Estimate, Recording
+from reprune.hardware.target import Machine
+from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tone, page
+from reprune.report.plots import latency
+from reprune.report.plots.latency import ProfilePoint
+
+
+def benchmark(measured: Benchmark, samples: Path) -> str:
+    """Return the page of a benchmark on one target.
+
+    Args:
+        measured: The benchmark.
+        samples: The ``.npz`` file with its raw samples.
+    """
+    seconds = {name: record.seconds for name, record in Recording.load(samples).samples.items()}
+    others = [name for name in measured.models if name not in (measured.baseline, CONTROL)]
+    told: list[Block] = [Note(f"{name}: {measured.finding(name)}.", _tone(measured, name)) for name in others]
+    if measured.load.contended:
+        told.append(Note(measured.load.warning(), "warn"))
+    drawn = latency.distribution(seconds, target=measured.target.label(), baseline=measured.baseline)
+    sections = [
+        Section("What can be told", [*told, latency.ratios(_ratios(measured), measured.noise, measured.baseline)]),
+        Section("Latency", [_timings(measured), drawn]),
+        Section("How it was measured", [KeyValues(_setup(measured))]),
+    ]
+    subtitle = f"{measured.target.label()} · {measured.machine.cpu_model}"
+    return page("Benchmark", subtitle, sections)
+
+
+def _ratios(measured: Benchmark) -> dict[str, Estimate]:
+    return {name: it.latency_ratio for name, it in measured.models.items() if name != measured.baseline}
+
+
+def _timings(measured: Benchmark) -> Table:
+    headings = ("model", "p50", "p95", "p99", "examples a second", "peak memory", "cold start", "size", "latency ratio")
+    return Table(
+        headings=headings,
+        rows=[_row(name, measured) for name in measured.models],
+        numeric=range(1, len(headings)),
+        caption=f"Under each number its 95 % interval; ratios are to {measured.baseline}, in the same round.",
+    )
+
+
+def _row(name: str, measured: Benchmark) -> list[Cell]:
+    timing = measured.models[name]
+    quantiles = (timing.p50_seconds, timing.p95_seconds, timing.p99_seconds)
+    peak = timing.peak_memory_bytes
+    ratio = timing.latency_ratio
+    return [
+        Cell(f"{measured.baseline} again (control)" if name == CONTROL else name),
+        *(Cell(words.seconds(it.value), detail=_interval(it)) for it in quantiles),
+        Cell(f"{timing.throughput:,.0f}"),
+        Cell("unknown" if peak is None else words.size(peak)),
+        Cell(words.seconds(timing.cold_start_seconds)),
+        Cell(words.size(timing.size_bytes)),
+        Cell("1")
+        if name == measured.baseline
+        else Cell(words.times(ratio.value), _tone(measured, name), f"{ratio.low:.2f} – {ratio.high:.2f}"),
+    ]
+
+
+def _interval(it: Estimate) -> str:
+    return words.seconds_interval(it.value, it.low, it.high)
+
+
+def _tone(measured: Benchmark, name: str) -> Tone:
+    return "good" if measured.faster(name) else "bad" if measured.slower(name) else "plain"
+
+
+def _setup(measured: Benchmark) -> Mapping[str, str]:
+    load, cores = measured.load, measured.pinned_cores
+    noise = measured.noise
+    return {
+        "control": f"{measured.baseline} against itself: {noise.value:.3f} ({noise.low:.3f} – {noise.high:.3f})",
+        "rounds": f"{measured.rounds:,}, each with all models in random order; the models were opened anew "
+        f"{words.count(measured.sessions, 'time')}",
+        "cores": f"bound to {', '.join(map(str, cores))}" if cores else "not bound",
+        "other processes": load.text(),
+        **_machine(measured.machine),
+    }
+
+
+def _machine(machine: Machine) -> dict[str, str]:
+    described = {name.replace("_", " "): value for name, value in asdict(machine).items()}
+    return {name: " ".join(it) if isinstance(it, tuple) else str(it) for name, it in described.items()}
+
+
+def profile(table: LatencyTable) -> str:
+    """Return the page of a latency profile."""
+    figure = latency.profile(profile_points(table))
+    subtitle = f"{table.target.label()} · {len(table.points):,} measured latencies"
+    lead = "What each operator costs over its output width; steps are the kernel's blocks."
+    return page("Hardware profile", subtitle, [Section("Latency over width", [figure], lead=lead)])
+
+
+def profile_points(table: LatencyTable) -> list[ProfilePoint]:
+    """Return a profile as its plot takes it."""
+    return [
+        ProfilePoint(operator=name, in_width=inputs, out_width=outputs, seconds=seconds)
+        for name, inputs, outputs, seconds in table.points
+    ]

@@ -1,0 +1,84 @@
+"""A model, however a user names it, as an ONNX file: a file, a bundle's folder, or a version in a registry."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reprune.champion import ONNX, champion
+from reprune.errors import InputError
+from reprune.registry import Registry, workloads
+from reprune.store import Store
+
+if TYPE_CHECKING:
+    from reprune.structure import Inputs
+
+
+def onnx_file(
+    reference: str, store: Store, scratch: Path, *, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Path:
+    """Return the ONNX file of a model.
+
+    Args:
+        reference: An ONNX file; a folder with ``model.onnx`` in it; the folder of a bundle, which is exported; a
+            workload of the store, for its champion; or ``WORKLOAD@VERSION``.
+        store: Where workloads are looked up.
+        scratch: A folder for what is fetched or exported.
+        shapes: Shapes by input name, to export a bundle with; by default as the data that it was made with.
+
+    Raises:
+        InputError: There is no such file, folder or workload, or the folder holds no model.
+        IntegrityError: A version or a bundle is damaged.
+    """
+    path = Path(reference)
+    if path.is_file():
+        return path
+    if (path / ONNX).is_file():
+        return path / ONNX
+    if path.is_dir():
+        return _exported(path, scratch, shapes or {})
+    workload, at, version = reference.partition("@")
+    if "/" in reference or path.suffix or workload not in workloads(store):
+        raise InputError(
+            f"There is no file or folder {reference}, and no workload of that name in {store.uri}.",
+            "Name an ONNX file, the folder of a bundle, or a workload that `reprune models` lists.",
+        )
+    chosen = version if at else champion(workload, store.uri).version.id
+    return Registry(store, workload).fetch(chosen, scratch / reference, only=[ONNX]) / ONNX
+
+
+def _exported(folder: Path, scratch: Path, shapes: Mapping[str, Sequence[int]]) -> Path:
+    from reprune import bundle
+
+    if not (folder / bundle.DESCRIPTION).is_file():
+        raise InputError(
+            f"The folder {folder} holds neither {ONNX} nor a bundle ({bundle.DESCRIPTION}).",
+            "Name an ONNX file, or a folder written by reprune.save.",
+        )
+    from reprune.onnx.export import export
+
+    written = scratch / f"{folder.resolve().name}.onnx"
+    scratch.mkdir(parents=True, exist_ok=True)
+    description = bundle.Description.read(folder)
+    export(bundle.load(folder), _example(folder, description.lineage, shapes), written)
+    return written
+
+
+def _example(folder: Path, lineage: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> "Inputs":
+    """Return inputs to export with: of the shapes given, or from the data that the bundle was made with."""
+    import torch
+
+    from reprune import entrypoints
+    from reprune.data import iter_batches
+
+    if shapes:
+        generator = torch.Generator().manual_seed(0)
+        made = {name: torch.randn(*shape, generator=generator) for name, shape in shapes.items()}
+        return made["input"] if set(made) == {"input"} else made
+    source = lineage.get("entry_points", {}).get("data")
+    if source is None:
+        raise InputError(
+            f"{folder} is a bundle without {ONNX}, and what its model takes is not written in it.",
+            "Give the shape of its inputs, the batch first: --input input=1x3x224x224.",
+        )
+    inputs: Inputs = next(iter_batches(entrypoints.call(source, "validation", key="data"), batch_size=2))[0]
+    return inputs
