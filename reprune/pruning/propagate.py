@@ -9,11 +9,11 @@ from torch import fx, nn
 from reprune.pruning.capture import Capture, tensors_of
 from reprune.pruning.flow import Flow
 from reprune.pruning.layout import Factor, Layout
-from reprune.pruning.rules import attention, elementwise, linear, norm, positional, recurrent, reduce, shape
+from reprune.pruning.rules import attention, elementwise, experts, linear, norm, positional, recurrent, reduce, shape
 from reprune.pruning.rules.registry import RULES, Call
 
 assert (
-    attention and elementwise and linear and norm and positional and recurrent and reduce and shape
+    attention and elementwise and experts and linear and norm and positional and recurrent and reduce and shape
 )  # imported for their rules
 
 

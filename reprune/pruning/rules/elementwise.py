@@ -6,7 +6,7 @@ from reprune.pruning.rules.registry import Call, Outcome, rule
 
 UNTAGGED = """
     dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout bernoulli rrelu rrelu_with_noise
-    contiguous clone to _to_copy detach alias lift_fresh_copy type_as float half copy_ fill_ zero_ positive _conj
+    contiguous clone _to_copy detach alias lift_fresh_copy float half copy_ fill_ zero_ positive _conj
     resolve_conj resolve_neg _assert_tensor_metadata where nan_to_num masked_fill square
     hardswish hardsigmoid hardtanh relu6 selu celu elu mish silu gelu softplus softsign softshrink hardshrink tanhshrink
     leaky_relu logsigmoid log_sigmoid threshold
@@ -23,6 +23,12 @@ def elementwise(flow: Flow, call: Call) -> Outcome:
     letters = [f"d{i}" for i in range(len(shape))]
     operands = [(layout, letters[len(letters) - len(layout.shape) :]) for _, layout in call.tensors()]
     return flow.couple(*operands).result(letters, shape)
+
+
+@rule("to", "type_as")
+def cast(flow: Flow, call: Call) -> Outcome:
+    """Another tensor, where there is one, gives only its type and device."""
+    return call.layout("self")
 
 
 @rule("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like")
