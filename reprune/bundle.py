@@ -2,13 +2,13 @@
 
 A bundle is a folder::
 
-    bundle.json            what it is: entry point, task, counts, lineage, and the digest of every other file
+    bundle.json            what it is: entry point, its arguments, counts, lineage, and the digest of every other file
     weights.safetensors    parameters and buffers of the model as it is now
     recipe.json            which slices of which tensors were kept; absent for a dense model
+    masks.safetensors      which single weights stay, a bit each; absent where none were masked
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,15 +18,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import nn
 
-from reprune import digest, entrypoints
+from reprune import digest
 from reprune.errors import InputError, IntegrityError
+from reprune.factory import Factory, build, check, of_model
+from reprune.pruning import masks as sparsity
+from reprune.pruning.masks import Masks
 from reprune.pruning.recipe import Recipe
+from reprune.pruning.surgery import remembered, replay
+
+__all__ = ["Description", "build", "load", "load_weights", "masks_of", "recipe_of", "save", "verify"]
 
 FORMAT = 1
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
-FILES = (DESCRIPTION, WEIGHTS, RECIPE)
+MASKS = "masks.safetensors"
+FILES = (DESCRIPTION, WEIGHTS, RECIPE, MASKS)
 
 
 class Description(BaseModel):
@@ -37,6 +44,8 @@ class Description(BaseModel):
     format: int = FORMAT
     model: str
     """Entry point that builds the dense model: ``module:callable``."""
+    arguments: dict[str, Any] = {}
+    """Keyword arguments of the entry point."""
     parameters: int
     """Number of parameters, ties counted once."""
     lineage: dict[str, Any] = {}
@@ -65,31 +74,50 @@ class Description(BaseModel):
 
 
 def save(
-    model: nn.Module, folder: str | Path, *, factory: str | None = None, recipe: Recipe | None = None, **lineage: Any
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    factory: str | None = None,
+    arguments: dict[str, Any] | None = None,
+    recipe: Recipe | None = None,
+    masks: Masks | None = None,
+    **lineage: Any,
 ) -> Description:
-    """Write a model as a bundle.
+    """Write a model as a bundle, once it is certain that the bundle can be loaded.
 
     Args:
         model: The model as it is now, pruned or dense.
         folder: Created if need be; its bundle is replaced.
-        factory: Entry point that builds the dense model; by default its class, which then takes no arguments.
-        recipe: What was cut from the dense model.
+        factory: Entry point that builds the dense model; by default its class.
+        arguments: Keyword arguments of the factory that JSON can hold: ``{"num_classes": 10}``. By default none, or the
+            model's own ``config``, where its class is made of one (transformers).
+        recipe: What was cut from the dense model; by default what the model remembers.
+        masks: Which single weights stay; the others are zeroed when the bundle is loaded, and kept here as they are.
         **lineage: Anything JSON can hold about where the model comes from.
 
     Raises:
-        InputError: The model's class cannot be found again by name.
+        InputError: The factory is not to be found, or what it builds, cut by the recipe, is not this model.
+        PruningError: The masks are of another model.
     """
     folder = Path(folder)
+    recipe = recipe if recipe is not None else remembered(model)
+    made_by = of_model(model, factory, arguments)
+    check(model, made_by, recipe)
+    sparsity.check(model, masks or {})
     folder.mkdir(parents=True, exist_ok=True)
     written = [WEIGHTS]
     safetensors.torch.save_model(model, str(folder / WEIGHTS))
-    if recipe is None:
-        (folder / RECIPE).unlink(missing_ok=True)
-    else:
+    for name in (RECIPE, MASKS):
+        (folder / name).unlink(missing_ok=True)
+    if recipe is not None:
         recipe.save(folder / RECIPE)
         written.append(RECIPE)
+    if masks is not None:
+        sparsity.save(masks, folder / MASKS)
+        written.append(MASKS)
     description = Description(
-        model=factory or _class_of(model),
+        model=made_by.entry_point,
+        arguments=made_by.arguments,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         lineage=lineage,
         files={name: digest.of_file(folder / name) for name in written},
@@ -109,7 +137,7 @@ def load(folder: str | Path, *, factory: str | None = None) -> nn.Module:
         factory: Entry point to use in place of the one that the bundle names.
 
     Returns:
-        The model in eval mode.
+        The model in eval mode, in the precision that it was saved in, with the bundle's masks applied.
 
     Raises:
         IntegrityError: A file is missing or not what its digest says.
@@ -118,13 +146,19 @@ def load(folder: str | Path, *, factory: str | None = None) -> nn.Module:
     folder = Path(folder)
     description = Description.read(folder)
     verify(folder, description)
-    model = build(factory or description.model, key="model")
+    model = Factory(factory or description.model, description.arguments).build()
     if RECIPE in description.files:
-        from reprune.pruning.surgery import replay
-
         model = replay(model, Recipe.load(folder / RECIPE))
-    load_weights(model, folder / WEIGHTS)
+    load_weights(model, folder / WEIGHTS, keep_types=False)
+    if MASKS in description.files:
+        sparsity.apply(model, sparsity.load(folder / MASKS))
     return model.eval()
+
+
+def masks_of(folder: str | Path) -> Masks:
+    """Return which single weights of a bundle's model stay: nothing where none were masked."""
+    path = Path(folder) / MASKS
+    return sparsity.load(path) if path.exists() else {}
 
 
 def recipe_of(folder: str | Path) -> Recipe | None:
@@ -148,34 +182,19 @@ def verify(folder: Path, description: Description) -> None:
             )
 
 
-def build(entry_point: str, *, key: str) -> nn.Module:
-    """Build the user's dense model.
-
-    Raises:
-        InputError: The entry point is not to be found, fails, or returns something else than a module.
-    """
-    root = entry_point.partition(".")[0].partition(":")[0]
-    if root in sys.stdlib_module_names or root == "builtins":
-        raise InputError(
-            f"{key}: {entry_point!r} is in Python's standard library, which holds no models.", "Name your own module."
-        )
-    model = entrypoints.call(entry_point, key=key)
-    if not isinstance(model, nn.Module):
-        raise InputError(
-            f"{key}: {entry_point}() returned a {type(model).__name__}, not a torch.nn.Module.",
-            "Return the model itself.",
-        )
-    return model
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, *, keep_types: bool = True) -> None:
     """Fill a model's parameters and buffers from safetensors, or a ``state_dict`` read with ``weights_only=True``.
+
+    Args:
+        model: Filled in place.
+        path: The file.
+        keep_types: Whether tensors stay of the model's types, or become those of the file.
 
     Raises:
         InputError: The file is neither, or belongs to another model: every tensor that does not fit is named.
     """
     state = _read_state(path)
-    expected = model.state_dict()
+    expected = model.state_dict(keep_vars=True)
     problems = [f"{name} is missing" for name in expected if name not in state and not _tied(model, name, state)]
     problems += [f"{name} belongs to no tensor of the model" for name in state if name not in expected]
     problems += [
@@ -186,6 +205,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if problems:
         shown = "; ".join(problems[:12]) + (f"; and {len(problems) - 12} more" if len(problems) > 12 else "")
         raise InputError(f"{path} does not fit the model: {shown}.", "Give the weights of this very model class.")
+    for name, tensor in expected.items() if not keep_types else ():
+        if name in state and state[name].dtype != tensor.dtype:
+            tensor.data = tensor.to(state[name].dtype)
     model.load_state_dict(state, strict=False)
 
 
@@ -214,13 +236,3 @@ def _tied(model: nn.Module, name: str, state: dict[str, torch.Tensor]) -> bool:
     """Whether a missing tensor shares its memory with one that is there."""
     tensors = model.state_dict(keep_vars=True)
     return any(tensors[other] is tensors[name] for other in state if other in tensors and other != name)
-
-
-def _class_of(model: nn.Module) -> str:
-    kind = type(model)
-    if "<locals>" in kind.__qualname__ or "." in kind.__qualname__ or kind.__module__ == "__main__":
-        raise InputError(
-            f"The class {kind.__qualname__} of {kind.__module__} cannot be imported again by name.",
-            "Pass factory='my_project.models:build', a callable that builds the dense model.",
-        )
-    return f"{kind.__module__}:{kind.__qualname__}"

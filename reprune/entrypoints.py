@@ -3,6 +3,7 @@
 import importlib
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def resolve(entry_point: str, *, key: str) -> Any:
     return getattr(module, attribute)
 
 
-def call(entry_point: str, *arguments: Any, key: str) -> Any:
+def call(entry_point: str, *arguments: Any, key: str, keywords: Mapping[str, Any] | None = None) -> Any:
     """Import ``module:callable`` and call it; what it raises is told with its place in the user's code."""
     function = resolve(entry_point, key=key)
     if not callable(function):
@@ -49,10 +50,15 @@ def call(entry_point: str, *arguments: Any, key: str) -> Any:
             f"{key}: {entry_point!r} is a {type(function).__name__}, not a callable.", "Name a function or a class."
         )
     try:
-        return function(*arguments)
+        return function(*arguments, **(keywords or {}))
     except Exception as error:
-        shown = ", ".join(map(repr, arguments))
+        shown = ", ".join([*map(_short, arguments), *(f"{k}={_short(v)}" for k, v in (keywords or {}).items())])
         raise InputError(f"{key}: {entry_point}({shown}) raised {describe(error)}.", "Mend the function.") from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def use_code(folder: str | None) -> None:

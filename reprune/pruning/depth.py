@@ -143,7 +143,7 @@ def drop(model: nn.Module, example_inputs: Any, names: Sequence[str]) -> tuple[n
     problem = oracle.difference(oracle.run(_silenced(model, names), example_inputs), oracle.run(pruned, example_inputs))
     if problem is not None:
         raise PruningError(f"Without its blocks the model is another function: {problem}.", "Keep them.")
-    return pruned, recipe
+    return surgery.remember(pruned, recipe), recipe
 
 
 @torch.no_grad()

@@ -84,7 +84,8 @@ def _analysis(
     readings: Mapping[Edit, Reading],
     example_inputs: Any,
 ) -> Analysis:
-    groups, frozen, cells = resolve(flow, owned, captured, {name for name, _ in model.named_parameters()})
+    parameters = {name for name, _ in model.named_parameters()}
+    groups, frozen, cells = resolve(flow, owned, captured, parameters)
     return Analysis(
         groups=groups,
         frozen=frozen,
@@ -94,6 +95,7 @@ def _analysis(
         example_inputs=example_inputs,
         cells=cells,
         shapes={name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()},
+        parameters=frozenset(parameters),
         readings=readings,
     )
 

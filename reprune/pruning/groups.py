@@ -34,6 +34,9 @@ class Member:
         """The tensor's name."""
         return self.tensor
 
+    def __repr__(self) -> str:
+        return f"Member({self.tensor}[{self.dim}], {self.role})"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -52,6 +55,10 @@ class Group:
         """The members whose zeroing zeroes the slice."""
         return tuple(member for member in self.members if member.role == "producer")
 
+    def __repr__(self) -> str:
+        touched = ", ".join(f"{member.tensor}[{member.dim}]" for member in self.members)
+        return f"Group({self.name!r}, {self.kind}, width {self.width}: {touched})"
+
 
 @dataclass(frozen=True)
 class Frozen:
@@ -61,6 +68,9 @@ class Frozen:
     """Name of the parameter and its dimension: ``fc.weight[0]``."""
     reason: str
     """Why, naming the operator."""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -110,8 +120,15 @@ class Analysis:
     """For each label, its cell's number over all groups, or -1: shape ``[labels]``."""
     shapes: dict[str, tuple[int, ...]] = field(repr=False)
     """The shape of every parameter and buffer of the model."""
+    parameters: frozenset[str] = field(default=frozenset(), repr=False)
+    """Which of them are parameters."""
     readings: Mapping[Edit, Reading] = field(default_factory=dict, repr=False)
     """Which of the sizes of its own value an attribute stands for, where not the last computed."""
+
+    def __repr__(self) -> str:
+        from reprune.pruning.table import table
+
+        return table(self)
 
     def group(self, name: str) -> Group:
         """Return a group by name."""

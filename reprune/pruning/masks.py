@@ -89,13 +89,8 @@ def sparsity(masks: Masks) -> float:
     return 1 - sum(int(mask.sum()) for mask in masks.values()) / total if total else 0.0
 
 
-@torch.no_grad()
-def apply(model: nn.Module, masks: Masks) -> None:
-    """Zero the weights that masks remove, in place.
-
-    Raises:
-        PruningError: A mask is of no parameter of the model, or has another shape.
-    """
+def check(model: nn.Module, masks: Masks) -> None:
+    """Raise PruningError when a mask is of no parameter of the model, or has another shape."""
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
         if name not in parameters or parameters[name].shape != mask.shape:
@@ -103,6 +98,17 @@ def apply(model: nn.Module, masks: Masks) -> None:
             raise PruningError(
                 f"The mask of {name!r} is {list(mask.shape)}, the model has {found}.", "Use the masks of this model."
             )
+
+
+@torch.no_grad()
+def apply(model: nn.Module, masks: Masks) -> None:
+    """Zero the weights that masks remove, in place.
+
+    Raises:
+        PruningError: A mask is of no parameter of the model, or has another shape.
+    """
+    check(model, masks)
+    parameters = dict(model.named_parameters())
     for name, mask in masks.items():
         parameters[name].mul_(mask.to(parameters[name].device))
 

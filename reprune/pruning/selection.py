@@ -1,6 +1,5 @@
 """Choose cells, cut them, prove it."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from math import ceil, gcd
 from typing import Any
@@ -13,7 +12,8 @@ from reprune.errors import PruningError
 from reprune.pruning import oracle, surgery
 from reprune.pruning.criteria import Batches, Criterion, Loss, mean_normalized, score
 from reprune.pruning.graph import analyze
-from reprune.pruning.groups import Analysis, Group
+from reprune.pruning.groups import Analysis
+from reprune.pruning.naming import exactly, find
 from reprune.pruning.recipe import Recipe
 
 
@@ -37,11 +37,11 @@ def cut(model: nn.Module, analysis: Analysis, keep: Mapping[str, Sequence[int]])
     recipe = surgery.recipe_for(model, analysis, removed)
     pruned = surgery.apply(model, recipe)
     oracle.verify(analysis, model, pruned, removed, analysis.example_inputs)
-    return pruned, recipe
+    return surgery.remember(pruned, recipe), recipe
 
 
 def _check_cells(analysis: Analysis, name: str, cells: Sequence[int]) -> None:
-    group = _group(analysis, name)
+    group = exactly(analysis, name)
     wrong = [int(cell) for cell in cells if not 0 <= int(cell) < group.width]
     if wrong:
         raise PruningError(
@@ -53,16 +53,6 @@ def _check_cells(analysis: Analysis, name: str, cells: Sequence[int]) -> None:
         raise PruningError(
             f"Nothing would be left of group {name!r}.", "Keep at least one cell, or leave the group out."
         )
-
-
-def _group(analysis: Analysis, name: str) -> Group:
-    names = [group.name for group in analysis.groups]
-    if name not in names:
-        close = difflib.get_close_matches(name, names) or names[:5]
-        raise PruningError(
-            f"There is no group {name!r}.", f"Groups are named after modules, such as {', '.join(close) or 'none'}."
-        )
-    return analysis.group(name)
 
 
 def prune(
@@ -77,23 +67,27 @@ def prune(
     global_ranking: bool = False,
     round_to: int | None = None,
     seed: int = 0,
+    inplace: bool = False,
 ) -> tuple[nn.Module, Recipe]:
     """Analyze a model, score its cells, and cut the least important.
 
     Args:
-        model: The model; it is left as it is.
+        model: The model; it is left as it is, unless `inplace`.
         example_inputs: A tensor, a tuple of positional arguments, or a dict of keyword arguments.
         ratio: Share of cells to remove, in [0, 1): of each group, or of all groups together under `global_ranking`.
-        widths: Group name → number of cells to keep, in place of a ratio; other groups stay whole.
+        widths: Number of cells to keep by the name of a group, or by the path of a module whose output is the group's;
+            in place of a ratio. Other groups stay whole.
         criterion: A name from ``criteria.CRITERIA`` or a function.
         data: Batches of ``(input, target)``, for the criteria that need data.
         loss: ``loss(outputs, targets)``, a scalar.
         global_ranking: Rank the cells of all groups together, each group's scores divided by their mean.
         round_to: Round the channels that stay up to a multiple of this, in groups whose cells are channels.
         seed: Of the random criterion.
+        inplace: Make the cut on the model itself, once it is proven on a copy. Its parameters stay the same objects,
+            without gradients; the state that an optimizer keeps of them (momentum) no longer fits, so make a new one.
 
     Returns:
-        The smaller model and its recipe.
+        The smaller model, which remembers its recipe for `save`; and that recipe.
 
     Raises:
         PruningError: A ratio or width is impossible, a group does not exist, or the proof fails.
@@ -112,7 +106,8 @@ def prune(
     if round_to is not None:
         kept = {name: rounded(analysis, name, width, round_to) for name, width in kept.items()}
     keep = {name: best(scores[name], width) for name, width in kept.items() if width < analysis.group(name).width}
-    return cut(model, analysis, keep)
+    pruned, recipe = cut(model, analysis, keep)
+    return (surgery.become(model, pruned, recipe) if inplace else pruned), recipe
 
 
 def best(scores: Tensor, width: int) -> list[int]:
@@ -122,11 +117,17 @@ def best(scores: Tensor, width: int) -> list[int]:
 
 
 def _checked(analysis: Analysis, widths: Mapping[str, int]) -> dict[str, int]:
+    found: dict[str, int] = {}
     for name, width in widths.items():
-        group = _group(analysis, name)
+        group = find(analysis, name)
         if not 1 <= width <= group.width:
             raise PruningError(f"Group {name!r} cannot have {width} cells.", f"Ask for 1 to {group.width}.")
-    return dict(widths)
+        if found.setdefault(group.name, width) != width:
+            raise PruningError(
+                f"widths asks for both {found[group.name]} and {width} cells of group {group.name!r}, as {name!r} too.",
+                "Name each group once.",
+            )
+    return found
 
 
 def widths_at_ratio(

@@ -13,6 +13,10 @@ from reprune.pruning.couplings import Labels
 from reprune.pruning.groups import Analysis
 from reprune.pruning.recipe import Recipe, Slice
 
+MEMORY = "_reprune_recipe"
+"""Attribute of a cut model that holds its recipe from the dense model, as JSON: plain text copies, pickles and exports
+with the model, where reprune is not installed too."""
+
 
 class Skip(nn.Module):
     """What stands in for a residual block that was taken out: it passes its first argument through."""
@@ -60,15 +64,52 @@ def apply(model: nn.Module, recipe: Recipe) -> nn.Module:
             nn.Parameter(value, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else value
         )
     pruned = copy.deepcopy(model, memo)
+    _keep_true(pruned, recipe)
+    return pruned
+
+
+def _keep_true(model: nn.Module, recipe: Recipe) -> None:
+    """Make what a model says and does fit its tensors, which are cut already."""
     for edit in recipe.attributes:
-        setattr(pruned.get_submodule(edit.module), edit.attribute, edit.after)
+        setattr(model.get_submodule(edit.module), edit.attribute, edit.after)
     for path in recipe.dropped:
         parent, _, name = path.rpartition(".")
-        setattr(pruned.get_submodule(parent), name, Skip())
-    for module in pruned.modules():
+        setattr(model.get_submodule(parent), name, Skip())
+    for module in model.modules():
         if isinstance(module, nn.RNNBase):
             module.flatten_parameters()
+
+
+def become(model: nn.Module, pruned: nn.Module, recipe: Recipe) -> nn.Module:
+    """Turn a model into its cut copy: the same object and parameters, with smaller tensors and without gradients."""
+    smaller = tensors_of(pruned)
+    for name, tensor in tensors_of(model).items():
+        if name in recipe.slices:
+            tensor.grad = None
+            if tensor.requires_grad:  # torch forgets the old size, which a loss still held fixes, only with the type
+                tensor.data = tensor.new_empty(0, dtype=torch.complex64)
+            tensor.data = smaller[name].detach()
+    _keep_true(model, recipe)
+    vars(model)[MEMORY] = vars(pruned)[MEMORY]
+    return model
+
+
+def remember(pruned: nn.Module, recipe: Recipe) -> nn.Module:
+    """Let a cut copy remember how it came from the dense model, by way of the cuts that the model had already."""
+    before = remembered(pruned)
+    try:
+        whole = recipe if before is None else before.then(recipe)
+    except PruningError:  # somebody rebuilt the model after its first cut, so no recipe leads here from a dense one
+        vars(pruned).pop(MEMORY)
+    else:
+        vars(pruned)[MEMORY] = whole.to_json()
     return pruned
+
+
+def remembered(model: nn.Module) -> Recipe | None:
+    """Return the recipe that makes a model from the dense one, if it was cut."""
+    text = vars(model).get(MEMORY)
+    return None if text is None else Recipe.from_json(text)
 
 
 def replay(model: nn.Module, recipe: Recipe) -> nn.Module:
@@ -104,7 +145,7 @@ def replay(model: nn.Module, recipe: Recipe) -> nn.Module:
         raise PruningError(
             f"The recipe is of another architecture: {shown}.", "Replay it on the dense model class it was made from."
         )
-    return apply(model, recipe)
+    return remember(apply(model, recipe), recipe)
 
 
 def _plain(value: object) -> object:

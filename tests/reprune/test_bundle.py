@@ -1,5 +1,7 @@
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ from torch import nn
 import reprune
 from reprune import bundle
 from reprune.errors import InputError, IntegrityError
+from reprune.pruning import masks as sparsity
 from reprune.workloads.breast_cancer import model as mlp
 
 FACTORY = "reprune.workloads.breast_cancer.model:build"
@@ -171,3 +174,185 @@ def test_a_class_that_cannot_be_found_again_asks_for_a_factory(tmp_path):
 
     with pytest.raises(InputError, match="factory="):
         bundle.save(Local(2, 2), tmp_path / "local")
+
+
+class Sized(nn.Module):
+    """A model whose class takes arguments."""
+
+    def __init__(self, width, activation="relu"):
+        super().__init__()
+        self.activation = activation
+        self.a, self.b = nn.Linear(4, width), nn.Linear(width, 3)
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x)) if self.activation == "relu" else torch.tanh(self.a(x)))
+
+
+def unannotated(width):
+    return Sized(width)
+
+
+def annotated(width) -> nn.Module:
+    return Sized(width)
+
+
+SIZED_INPUTS = torch.ones(2, 4)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    monkeypatch.syspath_prepend(os.path.dirname(__file__))
+
+
+class TestRemembering:
+    """A pruned model knows how it came from the dense one."""
+
+    def test_it_is_saved_without_being_told_and_pruned_twice(self, tmp_path):
+        dense = mlp.build()
+        once, first = reprune.prune(dense, INPUTS, ratio=0.5)
+        twice, second = reprune.prune(copy.deepcopy(once), INPUTS, ratio=0.5)
+        bundle.save(copy.deepcopy(twice), tmp_path / "twice", factory=FACTORY)
+        assert bundle.recipe_of(tmp_path / "twice") == first.then(second)
+        loaded = bundle.load(tmp_path / "twice")
+        assert torch.equal(loaded(INPUTS), twice.eval()(INPUTS))
+        bundle.save(loaded, tmp_path / "again", factory=FACTORY)
+        assert bundle.recipe_of(tmp_path / "again") == first.then(second)
+
+    def test_it_disturbs_neither_state_nor_pickling_nor_export(self, tmp_path):
+        pruned, recipe = reprune.prune(mlp.build(), INPUTS, ratio=0.5)
+        assert pruned.state_dict().keys() == mlp.build().state_dict().keys()
+        unpickled = pickle.loads(pickle.dumps(pruned))
+        assert "reprune" not in str(pickletools_globals(pickle.dumps(pruned)))
+        bundle.save(unpickled, tmp_path / "b", factory=FACTORY)
+        assert bundle.recipe_of(tmp_path / "b") == recipe
+        torch.export.export(pruned, (INPUTS,))
+
+    def test_a_model_that_is_rebuilt_between_cuts_is_pruned_all_the_same(self, tmp_path):
+        pruned, _ = reprune.prune(mlp.build(), INPUTS, ratio=0.5)
+        pruned.append(nn.ReLU())
+        pruned.append(nn.Linear(pruned[-2].out_features, 7))
+        again, _ = reprune.prune(pruned, INPUTS, ratio=0.5)
+        with pytest.raises(InputError, match="builds another model"):
+            bundle.save(again, tmp_path / "b", factory=FACTORY)
+
+
+def pickletools_globals(data):
+    import pickletools
+
+    ops = list(pickletools.genops(data))
+    return [argument for op, argument, _ in ops if op.name in ("GLOBAL", "SHORT_BINUNICODE") and argument == "reprune"]
+
+
+class TestFactories:
+    """How the dense model is built again."""
+
+    def test_arguments_are_kept_and_used(self, here, tmp_path):
+        pruned, _ = reprune.prune(Sized(8), SIZED_INPUTS, ratio=0.5)
+        for name in ("Sized", "annotated"):
+            reprune.save(pruned, tmp_path / name, factory=f"test_bundle:{name}", arguments={"width": 8})
+            assert torch.equal(reprune.load(tmp_path / name)(SIZED_INPUTS), pruned.eval()(SIZED_INPUTS))
+
+    def test_a_class_that_takes_arguments_says_which(self, here, tmp_path):
+        with pytest.raises(InputError, match=r"Sized takes \(width, activation='relu'\)") as caught:
+            reprune.save(Sized(8), tmp_path / "b", factory="test_bundle:Sized")
+        assert "arguments={...}" in str(caught.value)
+        assert not (tmp_path / "b").exists()
+
+    def test_wrong_arguments_are_found_before_anything_is_written(self, here, tmp_path):
+        pruned, _ = reprune.prune(Sized(8), SIZED_INPUTS, ratio=0.5)
+        with pytest.raises(InputError, match=r"a.weight is \[9, 4\], the recipe expects \[8, 4\]"):
+            reprune.save(pruned, tmp_path / "b", factory="test_bundle:Sized", arguments={"width": 9})
+        with pytest.raises(InputError, match=r"a.weight is \[9, 4\] and not \[8, 4\]"):
+            reprune.save(Sized(8), tmp_path / "b", factory="test_bundle:Sized", arguments={"width": 9})
+        assert not (tmp_path / "b").exists()
+
+    def test_settings_that_do_not_show_in_shapes_are_told(self, here, tmp_path):
+        with pytest.warns(UserWarning, match="activation = 'relu', where it is 'tanh' now"):
+            reprune.save(Sized(8, "tanh"), tmp_path / "b", factory="test_bundle:Sized", arguments={"width": 8})
+
+    def test_other_modules_of_the_same_shapes_are_found(self, tmp_path):
+        other = mlp.build()
+        other[1] = nn.GELU()
+        with pytest.raises(InputError, match=r"1 is ReLU\(.*\) and not GELU"):
+            reprune.save(other, tmp_path / "b", factory=FACTORY)
+
+    def test_what_json_cannot_hold_is_refused(self, here, tmp_path):
+        with pytest.raises(InputError, match="cannot be written as JSON"):
+            reprune.save(Sized(8), tmp_path / "b", factory="test_bundle:Sized", arguments={"width": torch.tensor(8)})
+
+    @pytest.mark.parametrize("name", ["torch:load", "torch.hub:load", "test_bundle:unannotated"])
+    def test_only_what_says_that_it_builds_models_is_given_arguments(self, here, pruned, name):
+        _, folder = pruned
+        rewrite(folder, model=name, arguments={"f": "x"})
+        with pytest.raises(InputError, match="does not say that it builds a model"):
+            bundle.load(folder)
+
+    def test_a_module_that_is_gone_is_named(self, pruned):
+        _, folder = pruned
+        rewrite(folder, model="vanished.models:Net")
+        with pytest.raises(InputError, match="no module 'vanished'"):
+            bundle.load(folder)
+
+    def test_a_class_made_of_a_config_needs_nothing(self, here, tmp_path):
+        model = Configured(Config(hidden=8))
+        pruned, _ = reprune.prune(model, SIZED_INPUTS, ratio=0.5)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Configured, "__module__", "test_bundle")
+            reprune.save(pruned, tmp_path / "b")
+        assert json.loads((tmp_path / "b" / "bundle.json").read_text())["arguments"] == {"config": {"hidden": 8}}
+        assert torch.equal(reprune.load(tmp_path / "b")(SIZED_INPUTS), pruned.eval()(SIZED_INPUTS))
+
+
+class Config:
+    """The convention of transformers, without transformers."""
+
+    def __init__(self, hidden):
+        self.hidden = hidden
+
+    def to_dict(self):
+        return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, values):
+        return cls(**values)
+
+
+class Configured(nn.Module):
+    config_class = Config
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.a, self.b = nn.Linear(4, config.hidden), nn.Linear(config.hidden, 2)
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x)))
+
+
+def test_precision_is_kept(tmp_path):
+    model, _ = reprune.prune(mlp.build().bfloat16(), INPUTS.bfloat16(), ratio=0.5)
+    bundle.save(model, tmp_path / "b", factory=FACTORY)
+    loaded = bundle.load(tmp_path / "b")
+    assert loaded[0].weight.dtype == torch.bfloat16
+    assert torch.equal(loaded(INPUTS.bfloat16()), model.eval()(INPUTS.bfloat16()))
+
+
+class TestMasks:
+    """Single weights that were removed, kept apart."""
+
+    def test_they_are_applied_on_loading_and_the_weights_kept(self, tmp_path):
+        model = mlp.build()
+        masks = sparsity.unstructured({n: w.abs() for n, w in sparsity.weights_of(model).items()}, 0.9)
+        bundle.save(model, tmp_path / "b", factory=FACTORY, masks=masks)
+        packed = (tmp_path / "b" / "masks.safetensors").stat().st_size
+        assert packed < sum(mask.numel() for mask in masks.values()) / 8 + 1000
+        loaded = bundle.load(tmp_path / "b")
+        assert torch.equal(loaded[0].weight, model[0].weight * masks["0.weight"])
+        assert all(torch.equal(mask, masks[name]) for name, mask in bundle.masks_of(tmp_path / "b").items())
+        stored = safetensors.torch.load_file(tmp_path / "b" / "weights.safetensors")
+        assert torch.equal(stored["0.weight"], model[0].weight)
+
+    def test_those_of_another_model_are_refused(self, tmp_path):
+        with pytest.raises(reprune.RepruneError, match="The mask of 'other'"):
+            bundle.save(mlp.build(), tmp_path / "b", factory=FACTORY, masks={"other": torch.ones(2, dtype=torch.bool)})
+        assert not (tmp_path / "b").exists()

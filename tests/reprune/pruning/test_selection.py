@@ -27,7 +27,7 @@ INPUT = torch.randn(2, 3, 8, 8)
         ({"ratio": 0.5, "widths": {"0": 4}}, "a ratio or widths"),
         ({"widths": {"0": 0}}, "'0' cannot have 0 cells"),
         ({"widths": {"0": 17}}, "'0' cannot have 17 cells"),
-        ({"widths": {"layer9": 4}}, "no group 'layer9'"),
+        ({"widths": {"layer9": 4}}, "neither a group nor a module 'layer9'"),
         ({"ratio": 0.5, "round_to": 0}, "round_to is 0"),
         ({"ratio": 0.5, "criterion": "best"}, "no criterion 'best'"),
         ({"ratio": 0.5, "criterion": "taylor"}, "needs data"),
@@ -156,3 +156,99 @@ def test_analysis_is_linear_in_the_graph():
     short, long = operators_and_labels(4), operators_and_labels(16)
     assert long[0] <= 4 * max(short[0], 1)
     assert long[1] == 4 * short[1]
+
+
+class Stages(nn.Module):
+    """Residual stages, named as users name theirs."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.bn = nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12)
+        self.layer1 = nn.Sequential(Residual(12, 16), Residual(12, 16))
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x):
+        return self.head(self.layer1(torch.relu(self.bn(self.stem(x)))).mean((2, 3)))
+
+
+class Residual(nn.Module):
+    def __init__(self, c, width):
+        super().__init__()
+        self.a, self.norm, self.b = nn.Conv2d(c, width, 1), nn.BatchNorm2d(width), nn.Conv2d(width, c, 1)
+
+    def forward(self, x):
+        return x + self.b(torch.relu(self.norm(self.a(x))))
+
+
+@pytest.mark.parametrize("name", ["stem", "bn", "layer1", "layer1.0", "layer1.1.b"])
+def test_a_width_may_be_asked_of_any_module_that_returns_the_group(name):
+    pruned, _ = prune(Stages(), INPUT, widths={name: 7, "layer1.1.norm": 4})
+    assert (pruned.stem.out_channels, pruned.layer1[1].a.out_channels, pruned.layer1[0].a.out_channels) == (7, 4, 16)
+
+
+@pytest.mark.parametrize(
+    ("widths", "message"),
+    [
+        ({"layer2": 4}, "neither a group nor a module 'layer2'.*\n.*Did you mean 'layer1'"),
+        ({"head": 3}, "What 'head' returns stays whole: reaches the model's output"),
+        ({"layer1": 4, "stem": 5}, "both 4 and 5 cells of group 'stem', as 'stem' too"),
+        ({"layer1": 13}, "'stem' cannot have 13 cells|'layer1' cannot have 13 cells"),
+    ],
+)
+def test_a_width_of_something_else_is_refused(widths, message):
+    with pytest.raises(PruningError, match=message):
+        prune(Stages(), INPUT, widths=widths)
+
+
+class TestInPlace:
+    def test_the_very_model_becomes_the_pruned_one(self):
+        dense = Stages().eval()
+        copied, expected = prune(dense, INPUT, ratio=0.5)
+        parameters, held = list(dense.parameters()), dense(INPUT).sum()  # a loss that is held fixes sizes in autograd
+        held.backward()
+        pruned, recipe = prune(dense, INPUT, ratio=0.5, inplace=True)
+        assert pruned is dense and recipe == expected
+        assert all(a is b for a, b in zip(parameters, dense.parameters(), strict=True))
+        assert torch.equal(dense.eval()(INPUT), copied.eval()(INPUT))
+        dense.train()(INPUT).sum().backward()
+        torch.optim.SGD(dense.parameters(), lr=0.1).step()
+        again, _ = prune(dense, INPUT, ratio=0.5)
+        assert again.stem.out_channels == 3
+
+    def test_a_recurrent_model_and_ties_too(self):
+        for name in ("lstm", "llama_tied"):
+            dense, inputs = ZOO[name]()
+            copied, _ = prune(dense, inputs, ratio=0.5)
+            prune(dense, inputs, ratio=0.5, inplace=True)
+            assert torch.equal(dense.eval()(inputs), copied.eval()(inputs))
+            assert len(list(dense.parameters())) == len(list(copied.parameters()))
+            dense.train()(inputs).sum().backward()
+
+    def test_nothing_has_changed_after_a_failure(self, monkeypatch):
+        from reprune.pruning import oracle
+
+        dense = Stages()
+        before, expected = copy.deepcopy(dense.state_dict()), dense.eval()(INPUT)
+
+        def refuse(*_):
+            raise PruningError("no")
+
+        analyze(dense, INPUT)
+        monkeypatch.setattr("reprune.pruning.selection.oracle.verify", refuse)
+        assert oracle.verify is refuse
+        with pytest.raises(PruningError):
+            prune(dense, INPUT, ratio=0.5, inplace=True)
+        assert dense.stem.out_channels == 12
+        assert all(torch.equal(value, before[name]) for name, value in dense.state_dict().items())
+        assert torch.equal(dense(INPUT), expected)
+
+
+def test_an_analysis_reads_as_a_table():
+    shown = str(analyze(Stages(), INPUT))
+    lines = shown.splitlines()
+    assert lines[0].startswith("3 groups in ") and "MACs" in lines[0]
+    assert lines[2].split()[:4] == ["stem", "channel", "12", "13"]
+    assert "  head.weight[0]: reaches the model's output" in lines
+    assert repr(analyze(Stages(), INPUT).groups[1]).startswith(
+        "Group('layer1.0.a', channel, width 16: layer1.0.a.weight[0]"
+    )
