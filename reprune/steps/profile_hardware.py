@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from reprune import bundle
-from reprune.hardware.latency_table import LatencyTable
-from reprune.hardware.profile import profile
-from reprune.hardware.target import Target, machine
+from reprune.hardware import profiles
+from reprune.hardware.target import Target
 from reprune.pruning import analyze
 from reprune.report import hardware_pages
 from reprune.step import Step
@@ -16,17 +15,14 @@ def run(step: Step, *, dense: Path, target: str, report: Path) -> str:
     where = Target.model_validate_json(target).check()
     step.part = where.slug()
     analysis = analyze(bundle.load(dense), step.data.example(batch_size=where.batch_size))
-    key = f"profiles/{machine().key(where)}.json"
-    known = LatencyTable.model_validate_json(step.store.get(key)) if step.store.exists(key) else None
-    table = profile(
+    table, new = profiles.complete(
+        step.store,
         analysis.operators,
         where,
-        known=known,
         progress=lambda done: step.progress(f"measuring on {where.label()}", done),
     )
-    step.store.put(key, table.model_dump_json().encode())
     report.write_text(hardware_pages.profile(table))
-    new = len(table.points) - (len(known.points) if known else 0)
+    key = profiles.key(where)
     step.record = {"profile": key, "target": where.label(), "points": len(table.points), "measured": new}
     step.summary = f"{len(table.points):,} latencies, {new:,} of them new; {where.label()}"
     return key

@@ -1,7 +1,7 @@
 """Cut and recover in rounds until the measured latency is within the budget."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,17 +11,15 @@ from torch import nn
 from reprune import bundle, digest
 from reprune.errors import InputError
 from reprune.hardware.latency_table import LatencyTable
-from reprune.hardware.target import machine
-from reprune.planning.plan import Plan, make_plan
+from reprune.planning.plan import Plan
 from reprune.planning.sensitivity import Sensitivity
-from reprune.planning.stopwatch import Stopwatch
-from reprune.pruning import Analysis, analyze, cut, score
-from reprune.pruning.iterative import Loop, Round, best_cells, first_batches
+from reprune.planning.subject import Subject
+from reprune.pruning.iterative import Loop, Round
 from reprune.report import pages
 from reprune.step import Step
 from reprune.steps.learning import mean_loss, settings, training_batches, validation_score
 from reprune.training.distillation import Distillation
-from reprune.training.fit import fit, seed_everything
+from reprune.training.fit import fit
 
 PLAN = "plan"
 """Name of the plan among the checkpoints."""
@@ -33,12 +31,12 @@ def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], prun
     curves = Sensitivity.model_validate_json(sensitivity.read_text())
     tables = [LatencyTable.model_validate_json(step.store.get(key)) for key in profiles]
     with TemporaryDirectory() as scratch:
-        watch = Stopwatch(model, lambda size: step.data.example(batch_size=size), step.workload.target, Path(scratch))
+        subject = Subject(model, step.workload, step.data, step.task, Path(scratch))
         checkpoints = step.checkpoints(_key(step, parent, profiles))
         found = checkpoints.load(PLAN)
-        plan = Plan.model_validate(found[1]) if found else _plan(step, model, curves, tables, watch)
+        plan = Plan.model_validate(found[1]) if found else _plan(step, subject, curves, tables)
         checkpoints.save(PLAN, {}, plan.model_dump(mode="json"))  # measured anew, it would be another plan
-        loop, rounds = _loop(step, model, watch), step.workload.prune.rounds
+        loop, rounds = _loop(step, subject), step.workload.prune.rounds
         smaller, recipe, done = loop.run(
             model, plan.widths, rounds, checkpoints=checkpoints, on_round=_tell(step, rounds)
         )
@@ -66,26 +64,9 @@ def _key(step: Step, parent: bundle.Description, profiles: list[str]) -> str:
     return digest.of_json([parent.files, profiles, workload.seed, *(section.model_dump() for section in sections)])
 
 
-def _plan(step: Step, model: nn.Module, curves: Sensitivity, tables: Sequence[LatencyTable], watch: Stopwatch) -> Plan:
+def _plan(step: Step, subject: Subject, curves: Sensitivity, tables: Sequence[LatencyTable]) -> Plan:
     step.progress("planning widths")
-    analysis = analyze(model, step.data.example())
-    saliency = _saliency(step, model, analysis)
-
-    def measure(widths: Mapping[str, int]) -> list[float]:
-        if not widths:
-            return watch.dense_seconds
-        step.progress("measuring the planned graph")
-        return watch.seconds(cut(model, analysis, best_cells(saliency, widths, analysis))[0])
-
-    here = all(machine().key(table.target) == table.key for table in tables)
-    plan = make_plan(
-        analysis,
-        tables,
-        curves,
-        step.workload.budget,
-        measure=measure if here else None,
-        dense_size_bytes=watch.dense_size_bytes,
-    )
+    plan = subject.plan(tables, curves, progress=lambda done: step.progress("measuring the planned graph", done))
     if not plan.holds:
         raise InputError(
             f"budget: no widths were found that hold {step.workload.budget.latency.text} as measured.",
@@ -94,16 +75,7 @@ def _plan(step: Step, model: nn.Module, curves: Sensitivity, tables: Sequence[La
     return plan
 
 
-def _saliency(step: Step, model: nn.Module, analysis: Analysis) -> Any:
-    return score(model, analysis, step.workload.prune.criterion, _saliency_batches(step), mean_loss(step.task))
-
-
-def _saliency_batches(step: Step) -> list[Any]:
-    seed_everything(step.workload.seed)  # the train split may be distorted at random
-    return first_batches(training_batches(step)(step.workload.seed), step.workload.prune.examples)
-
-
-def _loop(step: Step, dense: nn.Module, watch: Stopwatch) -> Loop:
+def _loop(step: Step, subject: Subject) -> Loop:
     workload = step.workload
     rate = workload.finetune.learning_rate or workload.train.learning_rate / 3
 
@@ -113,7 +85,10 @@ def _loop(step: Step, dense: nn.Module, watch: Stopwatch) -> Loop:
             model,
             training_batches(step),
             Distillation(
-                step.task, dense, weight=workload.finetune.distillation, temperature=workload.finetune.temperature
+                step.task,
+                subject.model,
+                weight=workload.finetune.distillation,
+                temperature=workload.finetune.temperature,
             ),
             settings(step, epochs=epochs, learning_rate=rate, seed=workload.seed + 100 + number),
             validate=lambda trained: validation_score(step, trained),
@@ -126,11 +101,11 @@ def _loop(step: Step, dense: nn.Module, watch: Stopwatch) -> Loop:
     return Loop(
         example_inputs=step.data.example(),
         criterion=workload.prune.criterion,
-        saliency_batches=_saliency_batches(step),
+        saliency_batches=subject.training_batches,
         loss=mean_loss(step.task),
         recover=recover,
         validate=lambda model: validation_score(step, model),
-        measure=lambda model: max(watch.ratios(model)),
+        measure=lambda model: max(subject.watch.ratios(model)),
         clock=time.perf_counter,
     )
 

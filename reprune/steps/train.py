@@ -1,18 +1,15 @@
 """Train the dense model, or evaluate the one that the workload brings."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import torch
 from torch import nn
 
 from reprune import bundle, digest
-from reprune.errors import InputError
+from reprune.dense import keep, load_weights
 from reprune.lineage import lineage
 from reprune.report import pages
 from reprune.step import Step
 from reprune.steps.learning import settings, tell_epochs, training_batches, validation_score
-from reprune.store import fetch_file
 from reprune.training.evaluate import scores
 from reprune.training.fit import fit, seed_everything
 from reprune.training.history import History
@@ -28,13 +25,15 @@ def run(step: Step, *, validation: Path, dense: Path, report: Path) -> None:
     origin = lineage(workload, validated.data_digest)
     if workload.weights:
         step.progress(f"loading {workload.weights}")
-        _load(model, workload.weights)
+        load_weights(model, workload.weights)
         history = History()
     else:
         history = _train(step, model, key=digest.of_json([origin, workload.train.model_dump(), "dense"]))
     step.progress("evaluating")
     accuracy = float(scores(model, step.data.batches("test"), step.task).mean())
     bundle.save(model, dense, factory=workload.model, history=history.model_dump()["epochs"], **origin)
+    if not workload.weights:
+        keep(step.store, workload.name, dense)
     report.write_text(pages.training("Dense model", history, step.task.metric))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     step.record = {
@@ -58,13 +57,3 @@ def _train(step: Step, model: nn.Module, *, key: str) -> History:
         checkpoints=step.checkpoints(key),
         on_epoch=tell_epochs(step, train.epochs),
     )
-
-
-def _load(model: nn.Module, uri: str) -> None:
-    with TemporaryDirectory() as scratch:
-        path = fetch_file(uri, Path(scratch))
-        bundle.load_weights(model, path)
-    if not all(torch.isfinite(tensor).all() for tensor in model.state_dict().values() if tensor.is_floating_point()):
-        raise InputError(
-            f"weights: {uri} holds values that are not finite.", "Give the weights of a training that converged."
-        )

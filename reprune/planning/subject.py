@@ -1,0 +1,140 @@
+"""A dense model on its targets, with everything that a plan of it is made from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from reprune.data import Batch, Data
+from reprune.hardware.latency_table import LatencyTable
+from reprune.hardware.target import machine
+from reprune.planning import baselines
+from reprune.planning.plan import Plan, make_plan
+from reprune.planning.sensitivity import Sensitivity, analyze_sensitivity
+from reprune.planning.stopwatch import Stopwatch
+from reprune.pruning import Analysis, analyze, cut, score
+from reprune.pruning.iterative import best_cells, first_batches
+from reprune.tasks import Task
+from reprune.training.fit import seed_everything
+from reprune.workload import Workload
+
+Method = Literal["measured", "uniform", "magnitude", "macs"]
+"""The planner's own way, and those it is compared with (`reprune.planning.baselines`)."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
+
+Progress = Callable[[float], None]
+
+
+class Subject:
+    """What is planned for.
+
+    Args:
+        model: The dense model.
+        workload: Names the targets, the budget, and how cells are ranked.
+        data: Its data.
+        task: Its task.
+        folder: For ONNX files.
+    """
+
+    def __init__(self, model: nn.Module, workload: Workload, data: Data, task: Task, folder: Path) -> None:
+        self.model = model
+        self.workload = workload
+        self._data, self._task, self._folder = data, task, folder
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """The model's groups and operators."""
+        return analyze(self.model, self._data.example())
+
+    @cached_property
+    def watch(self) -> Stopwatch:
+        """Times graphs on the targets, against the dense one."""
+        return Stopwatch(
+            self.model, lambda size: self._data.example(batch_size=size), self.workload.target, self._folder
+        )
+
+    @cached_property
+    def training_batches(self) -> list[Batch]:
+        """The training examples that saliency is computed on."""
+        workload = self.workload
+        seed_everything(workload.seed)  # the train split may be distorted at random
+        batches = self._data.training_batches(batch_size=workload.train.batch_size, seed=workload.seed)
+        return first_batches(batches, workload.prune.examples)
+
+    @cached_property
+    def saliency(self) -> dict[str, Tensor]:
+        """The saliency of each group's cells: the lowest go first."""
+        return score(
+            self.model, self.analysis, self.workload.prune.criterion, self.training_batches, loss=self._mean_loss
+        )
+
+    def sensitivity(self, progress: Progress | None = None) -> Sensitivity:
+        """Measure loss against width for each group, on examples of the validation split."""
+        examples = list(self._data.batches("validation", limit=self.workload.prune.examples))
+        criterion = self.workload.prune.criterion
+        return analyze_sensitivity(
+            self.model,
+            self.analysis,
+            examples,
+            self._task.loss,
+            criterion=criterion,
+            saliency=score(self.model, self.analysis, criterion, examples, self._mean_loss),
+            progress=progress,
+        )
+
+    def narrowed(self, widths: Mapping[str, int]) -> nn.Module:
+        """Return the model cut to some widths, its least important cells gone, not trained any further."""
+        return cut(self.model, self.analysis, best_cells(self.saliency, widths, self.analysis))[0]
+
+    def measure(self, widths: Mapping[str, int]) -> Sequence[float]:
+        """Return the latency of the whole graph at some widths on each target, in seconds."""
+        return self.watch.seconds(self.narrowed(widths)) if widths else self.watch.dense_seconds
+
+    def plan(
+        self,
+        tables: Sequence[LatencyTable],
+        sensitivity: Sensitivity,
+        *,
+        method: Method = "measured",
+        alternatives: int | None = None,
+        progress: Progress | None = None,
+    ) -> Plan:
+        """Plan for the workload's budget; the graph is measured where the tables are of this machine.
+
+        Args:
+            tables: One for each target.
+            sensitivity: Loss against width.
+            method: How the widths are chosen.
+            alternatives: Return plans for other latencies too, so many of them measured.
+            progress: Called with the share done, 0 to 1.
+
+        Raises:
+            InfeasibleError: No widths hold the budget.
+        """
+        here = all(machine().key(table.target) == table.key for table in tables)
+        return make_plan(
+            self.analysis,
+            tables,
+            sensitivity,
+            self.workload.budget,
+            measure=self.measure if here else None,
+            dense_size_bytes=self.watch.dense_size_bytes,
+            plans=self._row(method, sensitivity),
+            alternatives=alternatives,
+            progress=progress,
+        )
+
+    def _row(self, method: Method, sensitivity: Sensitivity) -> list[baselines.Widths] | None:
+        if method == "measured":
+            return None
+        if method == "uniform":
+            return baselines.uniform(self.analysis)
+        if method == "magnitude":
+            return baselines.magnitude(self.analysis, score(self.model, self.analysis, "l2"))
+        return baselines.macs(self.analysis, sensitivity)
+
+    def _mean_loss(self, outputs: object, targets: object) -> Tensor:
+        return self._task.loss(outputs, targets).mean()
