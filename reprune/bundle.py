@@ -26,7 +26,7 @@ from reprune.pruning.masks import Masks
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.surgery import remembered, replay
 
-__all__ = ["Description", "build", "load", "load_weights", "masks_of", "recipe_of", "save", "verify"]
+__all__ = ["Description", "Factory", "build", "load", "load_weights", "masks_of", "recipe_of", "save", "verify"]
 
 FORMAT = 1
 DESCRIPTION = "bundle.json"

@@ -26,6 +26,8 @@ class Counts:
     """Share of the parameters by group."""
     macs_of: dict[str, float]
     """Share of the multiply-accumulates by group: those of weights."""
+    prunable: float
+    """Share of the parameters that lies in slices of some group."""
 
 
 def counts(analysis: Analysis) -> Counts:
@@ -57,7 +59,19 @@ def counts(analysis: Analysis) -> Counts:
             name: sum(share * by_tensor.get(tensor, 0) for tensor, share in shares.items()) / max(macs, 1)
             for name, shares in touched.items()
         },
+        prunable=sum(_covered(analysis).get(name, 0.0) * size for name, size in sizes.items()) / max(total, 1),
     )
+
+
+def _covered(analysis: Analysis) -> dict[str, float]:
+    """Return which share of each tensor lies in slices of any group."""
+    dims: dict[str, dict[int, float]] = {}
+    for group in analysis.groups:
+        for member in group.members:
+            share = sum(map(len, member.cells)) / analysis.shapes[member.tensor][member.dim]
+            own = dims.setdefault(member.tensor, {})
+            own[member.dim] = own.get(member.dim, 0.0) + share
+    return {name: 1 - prod(1 - share for share in own.values()) for name, own in dims.items()}
 
 
 def _touched(group: Group, analysis: Analysis) -> Iterator[tuple[str, float]]:

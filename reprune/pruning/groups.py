@@ -130,6 +130,14 @@ class Analysis:
 
         return table(self)
 
+    @property
+    def whole(self) -> dict[str, list[str]]:
+        """What stays whole by the reason why."""
+        found: dict[str, list[str]] = {}
+        for each in self.frozen:
+            found.setdefault(each.reason, []).append(each.what)
+        return found
+
     def group(self, name: str) -> Group:
         """Return a group by name."""
         return next(group for group in self.groups if group.name == name)
