@@ -202,6 +202,6 @@ def _show(console: "Console", analysis: "Analysis", cost: "Counts", inputs: str)
             more = f" and {len(names) - 4} more" if len(names) > 4 else ""
             console.print(Text("  ") + Text(reason) + Text(f"\n    {', '.join(names[:4])}{more}", style="dim"))
     console.print(
-        f"\n{words.count(len(analysis.groups), 'group')}, {cost.parameters:,} parameters ({cost.prunable:.0%} in some group), "
-        f"{amount(cost.macs)} MACs on {inputs}"
+        f"\n{words.count(len(analysis.groups), 'group')}, {cost.parameters:,} parameters "
+        f"({cost.prunable:.0%} in some group), {amount(cost.macs)} MACs on {inputs}"
     )
