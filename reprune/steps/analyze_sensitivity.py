@@ -14,7 +14,7 @@ def run(step: Step, *, dense: Path, sensitivity: Path, report: Path) -> None:
     """Write a curve with error bars for each group."""
     model = bundle.load(dense)
     analysis = analyze(model, step.data.example())
-    examples = list(step.data.batches("validation", limit=step.workload.prune.examples))
+    examples = list(step.data.batches("validation"))
     curves = analyze_sensitivity(
         model,
         analysis,
@@ -22,6 +22,8 @@ def run(step: Step, *, dense: Path, sensitivity: Path, report: Path) -> None:
         step.task.loss,
         criterion=step.workload.prune.criterion,
         saliency=score(model, analysis, step.workload.prune.criterion, examples, mean_loss(step.task)),
+        examples=step.workload.prune.examples,
+        seed=step.workload.seed,
         progress=lambda done: step.progress(f"{len(analysis.groups)} groups", done),
     )
     frozen = [f"{item.what}: {item.reason}" for item in analysis.frozen]

@@ -1,0 +1,183 @@
+"""Outputs of a model with one group narrowed, without running again what the group cannot change.
+
+The dense graph is run once for a batch, and the values that lie just outside a group's reach are kept. For each width
+then only what depends on the group is run, on the very numbers that a whole run would compute: results are the same to
+the bit. What is removed is zeroed as the judge of every cut does it (`reprune.pruning.oracle`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from reprune.errors import PruningError
+from reprune.planning.sensitivity.dataflow import Dataflow
+from reprune.pruning.capture import as_call, capture, evaluating, leaves, tensors_of
+from reprune.pruning.groups import Analysis
+from reprune.pruning.oracle import ZeroedOut, cells_of, difference
+
+Values = dict[fx.Node, Any]
+
+
+class SuffixRunner:
+    """A model's graph for batches of one shape; it can be run from where a group's width begins to matter.
+
+    Args:
+        model: The dense model.
+        analysis: Its groups.
+        inputs: A batch; all others must be shaped like it.
+
+    Raises:
+        PruningError: The graph of such a batch differs from the one that was analyzed, or from the model.
+    """
+
+    def __init__(self, model: nn.Module, analysis: Analysis, inputs: Any) -> None:
+        self.model = model
+        self.analysis = _at_shape(model, analysis, inputs)
+        captured, tensors = self.analysis.capture, tensors_of(model)
+        self.flow = Dataflow(captured.module.graph)
+        self._constants = dict(captured.constants)
+        self._constants |= {placeholder: tensors[name].detach() for placeholder, name in captured.tensors.items()}
+        self._parts = {group.name: self._part(group.name) for group in analysis.groups}
+        self._template, self._structure = self._outputs_of_model(inputs)
+
+    def layers(self, group: str | None = None) -> int:
+        """Return how many layers, that is operators with a weight, are run for a group, or in the whole graph."""
+        weighing = {operator.node for operator in self.analysis.operators}
+        return sum(node.name in weighing for node in (self._parts[group] if group else self.flow.nodes))
+
+    def dense(self, inputs: Any, groups: Iterable[str]) -> Values:
+        """Run the dense graph on a batch.
+
+        Returns:
+            What `narrowed` needs for the given groups, and `outputs` for the dense model.
+        """
+        wanted = set(self.analysis.capture.results).union(*(self.flow.frontier(self._parts[g]) for g in groups))
+        return Part(self, {}).run_nodes(self.flow.nodes, self.feed(inputs), wanted)
+
+    def narrowed(self, dense: Values, keep: Mapping[str, Sequence[int]]) -> Any:
+        """Return the outputs of the model with only some cells of some groups, from a dense run on the same batch."""
+        reach = {node for name in keep for node in self._parts[name]}
+        nodes = [node for node in self.flow.nodes if node in reach]
+        return self.outputs(Part(self, keep).run_nodes(nodes, dense, set(self.analysis.capture.results)))
+
+    def whole(self, inputs: Any, keep: Mapping[str, Sequence[int]]) -> Any:
+        """Return what `narrowed` returns, by running the whole graph."""
+        results = set(self.analysis.capture.results)
+        return self.outputs(Part(self, keep).run_nodes(self.flow.nodes, self.feed(inputs), results))
+
+    def outputs(self, values: Values) -> Any:
+        """Return outputs in the structure that the model gives them."""
+        found = (values[node] for node in self.analysis.capture.results)
+        return pytree.tree_unflatten(
+            [next(found) if isinstance(leaf, Tensor) else leaf for leaf in self._template], self._structure
+        )
+
+    def feed(self, inputs: Any) -> Values:
+        """Return the values of all placeholders."""
+        given = {**self._constants, **dict(zip(self.analysis.capture.inputs, leaves(inputs), strict=True))}
+        return {node: given[node.name] for node in self.flow.nodes if node.op == "placeholder"}
+
+    def _part(self, name: str) -> list[fx.Node]:
+        """Return the nodes that a group's width can change, in order."""
+        zeroing = ZeroedOut(self.analysis, cells_of(self.analysis, {name: []}))
+        touched = [
+            node
+            for node in self.flow.nodes
+            if node.name in zeroing.reductions or any(source.name in zeroing.gone for source in node.all_input_nodes)
+        ]
+        return self.flow.downstream(touched)
+
+    def _outputs_of_model(self, inputs: Any) -> tuple[list[Any], Any]:
+        args, kwargs = as_call(inputs)
+        with evaluating(self.model):
+            expected, structure = pytree.tree_flatten(self.model(*args, **kwargs))
+        values = self.dense(inputs, ())
+        found = [values[node] for node in self.analysis.capture.results]
+        problem = difference([leaf for leaf in expected if isinstance(leaf, Tensor)], found)
+        if problem is not None:
+            raise PruningError(f"The exported graph is not the model: {problem}.", "Report this model to reprune.")
+        return expected, structure
+
+
+class Part(ZeroedOut):
+    """Run some nodes of a graph as if only some cells of some groups were there."""
+
+    def __init__(self, runner: SuffixRunner, keep: Mapping[str, Sequence[int]]) -> None:
+        super().__init__(runner.analysis, cells_of(runner.analysis, keep))
+        self._flow = runner.flow
+        self._inside: set[fx.Node] = set()
+
+    def run_nodes(self, nodes: Sequence[fx.Node], values: Values, wanted: set[fx.Node]) -> Values:
+        """Run nodes in order.
+
+        Args:
+            nodes: Which.
+            values: Of the placeholders, and of what else the nodes read.
+            wanted: Nodes whose values are needed later; where one was not run, its value is passed on.
+        """
+        flow = self._flow
+        self._inside = set(nodes)
+        self.env = {node: copied(value) if node in flow.scribbled else value for node, value in values.items()}
+        last = {source: node for node in nodes for source in node.all_input_nodes}
+        dead: dict[fx.Node, list[fx.Node]] = {}
+        for source, node in last.items():
+            dead.setdefault(node, []).append(source)
+        kept = {node: value for node, value in values.items() if node.op == "placeholder" or node in wanted}
+        with torch.no_grad():
+            for node in nodes:
+                if node.op in ("placeholder", "output"):
+                    continue
+                self.env[node] = value = self.run_node(node)
+                if node in wanted:
+                    kept[node] = copied(value) if flow.overwritten(node) else value
+                for source in dead.get(node, ()):
+                    self.env.pop(source, None)
+        return kept
+
+    def map_nodes_to_values(self, args: Any, n: fx.Node) -> Any:
+        """Look arguments up; kept values that the node writes into are copied before."""
+        lent = {t for t in self._flow.writes.get(n, ()) if self._flow.owner[t] not in self._inside}
+        for node in lent:
+            if node.op != "placeholder":
+                self.env[node] = copied(self.env[node])
+        return super().map_nodes_to_values(args, n)
+
+
+def copied(value: Any) -> Any:
+    """Return a value with its tensors cloned."""
+    return pytree.tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, value)
+
+
+def _at_shape(model: nn.Module, analysis: Analysis, inputs: Any) -> Analysis:
+    """Return an analysis whose graph takes batches of this shape."""
+    if _shapes(inputs) == _shapes(analysis.example_inputs):
+        return analysis
+    captured = capture(model, inputs)
+    known = {node.name: node for node in captured.module.graph.nodes}
+    same = [node.name for node in analysis.capture.module.graph.nodes] == list(known)
+    fits = same and all(
+        _length(known[it.node], it.argument, it.dim) in (None, np.size(it.labels)) for it in analysis.flow.reductions
+    )
+    if not fits:
+        raise PruningError(
+            "The model's graph depends on the number of examples in a batch.",
+            f"Use batches shaped like the analyzed example: {_shapes(analysis.example_inputs)}.",
+        )
+    return replace(analysis, capture=captured, example_inputs=inputs)
+
+
+def _length(node: fx.Node, argument: str, dim: int) -> int | None:
+    """Return the length of a dimension of a node's argument, where the graph knows it."""
+    names = [it.name for it in node.target._schema.arguments]  # type: ignore[union-attr]
+    source = {**dict(zip(names, node.args, strict=False)), **node.kwargs}.get(argument)
+    value = source.meta.get("val") if isinstance(source, fx.Node) else None
+    return int(value.shape[dim]) if isinstance(value, Tensor) else None
+
+
+def _shapes(inputs: Any) -> list[Any]:
+    return [list(leaf.shape) if isinstance(leaf, Tensor) else leaf for leaf in leaves(inputs)]
