@@ -51,6 +51,14 @@ class Merge:
 
 
 @dataclass(frozen=True, eq=False)
+class Alignment:
+    """A dimension whose size a kernel wants to be a multiple of a number."""
+
+    labels: Labels
+    multiple: int
+
+
+@dataclass(frozen=True, eq=False)
 class Weighing:
     """A node that multiplies by a weight, with the labels of what goes in and comes out."""
 
@@ -72,6 +80,7 @@ class Flow:
     splits: list[Split] = field(default_factory=list)
     merges: list[Merge] = field(default_factory=list)
     weighings: list[Weighing] = field(default_factory=list)
+    alignments: list[Alignment] = field(default_factory=list)
     heads: list[Labels] = field(default_factory=list)
     constants: set[int] = field(default_factory=set)
     """Which layouts are of tensors that do not depend on the model's inputs, by `id`; set before each rule runs."""
@@ -154,6 +163,11 @@ class Flow:
         labels = layout.labels(dim)
         if labels is not None:
             self.reductions.append(Reduction(self.node.name, argument, dim, labels))
+
+    def note_heads(self, layout: Layout) -> None:
+        """Note what attention takes apart into heads: a dimension that a view split, or the one before the last two."""
+        rank = len(layout.shape)
+        self.heads += [f.grid for f in layout.factors if len(f.dims) > 1 or f.dims == (rank - 3,)]
 
     def couple(self, *operands: tuple[Layout, Letters]) -> "Coupling":
         """Make dimensions of the same letter alike, element by element, as an einsum or broadcasting needs them."""

@@ -49,6 +49,12 @@ class Group:
     width: int
     """Number of cells."""
     members: tuple[Member, ...]
+    step: int = 1
+    """The cells that stay come in multiples of this, because a kernel asks for it."""
+
+    def fitting(self, width: int) -> int:
+        """Return the least width from this one on that the group can have."""
+        return min(self.width, -(-max(width, 1) // self.step) * self.step)
 
     @property
     def producers(self) -> tuple[Member, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.utils import _pytree as pytree
 
 from reprune.pruning.capture import Capture, tensors_of
 from reprune.pruning.flow import Flow
@@ -51,9 +52,23 @@ def _fresh(flow: Flow, shape: tuple[int, ...]) -> Layout:
     return Layout(shape, tuple(Factor((dim,), flow.couplings.fresh(n)) for dim, n in enumerate(shape) if n > 1))
 
 
+class Unsized:
+    """A tensor whose shape depends on the values of the inputs: nothing is known of its indices."""
+
+
+UNSIZED = Unsized()
+MISFITS = (AssertionError, ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError)
+"""What a rule may raise on a form of its operator that it was not written for."""
+
+
 def _fixed(node: fx.Node) -> Any:
-    value = node.meta.get("val")
-    return Layout(tuple(int(n) for n in value.shape)) if isinstance(value, torch.Tensor) else value
+    return pytree.tree_map(_whole, node.meta.get("val"))
+
+
+def _whole(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    return Layout(tuple(value.shape)) if all(type(n) is int for n in value.shape) else UNSIZED
 
 
 def _call(flow: Flow, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
@@ -68,12 +83,47 @@ def _call(flow: Flow, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         rule = RULES["clone"]
     elif rule is None and name.endswith("_") and isinstance(node.target, torch._ops.OpOverload):
         rule = RULES.get(name[:-1])
+    outcome = _fixed(node)
     if rule is None:
-        return _unknown(flow, node, arguments)
-    result = rule(flow, Call(node, arguments))
+        return _left_whole(flow, arguments, outcome, "has no pruning rule")
+    if any(value is UNSIZED for value in pytree.tree_leaves([arguments, outcome])):
+        return _left_whole(flow, arguments, outcome, "has a size that depends on values")
+    try:
+        result = rule(flow, Call(node, arguments))
+    except MISFITS:
+        return _left_whole(flow, arguments, outcome, "is used in a way that its pruning rule does not know")
     if isinstance(result, Layout):
-        return flow.normalized(result)
+        result = flow.normalized(result)
+        _write_back(flow, node, values, result)
     return result
+
+
+def _write_back(flow: Flow, node: fx.Node, values: dict[fx.Node, Any], result: Layout) -> None:
+    """Let later readers of a tensor that this node wrote in place see what it holds now, also through a view of it."""
+    schema = getattr(node.target, "_schema", None)
+    written = [
+        source
+        for argument, source in zip(schema.arguments if schema else (), node.args, strict=False)
+        if argument.alias_info is not None and argument.alias_info.is_write and isinstance(source, fx.Node)
+    ]
+    for source in written:
+        before, values[source] = values[source], result
+        if not isinstance(before, Layout) or not before.uniform:
+            continue  # what was live was united with what is written
+        base = _viewed(source)
+        while base is not None:
+            flow.freeze(result, "writes into a part of a tensor")
+            if isinstance(values[base], Layout):
+                values[base] = Layout(values[base].shape, values[base].factors)
+            base = _viewed(base)
+
+
+def _viewed(node: fx.Node) -> fx.Node | None:
+    """Return the tensor that a node gives a view of, if it gives one."""
+    returns = getattr(getattr(node.target, "_schema", None), "returns", ())
+    aliases = [each.alias_info for each in returns if each.alias_info is not None]
+    source = node.args[0] if aliases and node.args else None
+    return source if isinstance(source, fx.Node) else None
 
 
 def _bind(node: fx.Node, values: dict[fx.Node, Any]) -> dict[str, Any]:
@@ -100,11 +150,8 @@ def _layouts(value: Any) -> list[Layout]:
     return []
 
 
-def _unknown(flow: Flow, node: fx.Node, arguments: dict[str, Any]) -> Any:
-    """Fail closed: what an operator without a rule touches stays whole."""
+def _left_whole(flow: Flow, arguments: dict[str, Any], outcome: Any, why: str) -> Any:
+    """Fail closed: what an operator touches stays whole when nothing proves what it does with it."""
     for layout in _layouts(list(arguments.values())):
-        flow.freeze(layout, "has no pruning rule")
-    value = node.meta.get("val")
-    if isinstance(value, list | tuple):
-        return [Layout(tuple(int(n) for n in v.shape)) if isinstance(v, torch.Tensor) else v for v in value]
-    return _fixed(node)
+        flow.freeze(layout, why)
+    return outcome

@@ -1,10 +1,11 @@
 """From united labels to groups: classes of the union-find, gathered by the tensors they live in."""
 
 from collections import Counter, defaultdict
-from math import prod
+from math import gcd, lcm, prod
 from typing import Any
 
 import numpy as np
+import torch
 from torch import fx
 
 from reprune.pruning.capture import Capture
@@ -86,7 +87,8 @@ def resolve(
         name = path[0] or path[2]
         taken[name] += 1
         unique = name if taken[name] == 1 else f"{name}#{taken[name]}"
-        groups.append(Group(unique, _kind(members, used, cells[0] in heads), len(cells), members))
+        step = _step(flow, classes, cells)
+        groups.append(Group(unique, _kind(members, used, cells[0] in heads), len(cells), members, step))
         numbering.update({each: len(numbering) + i for i, each in enumerate(cells)})
     frozen = _frozen(places, classes, reasons, numbering, parameters)
     lookup = np.full(int(classes.max(initial=-1)) + 1, -1, dtype=np.int64)
@@ -120,6 +122,16 @@ def _draft(
     return (producing[0], tuple(member for _, member in members), cells) if producing else None
 
 
+def _step(flow: Flow, classes: Labels, cells: list[int]) -> int:
+    """Return what the number of cells must be a multiple of, for every dimension that a kernel wants aligned."""
+    step = 1
+    for alignment in flow.alignments:
+        worth = int(np.isin(classes[alignment.labels], cells).sum()) // len(cells)
+        if worth:
+            step = lcm(step, alignment.multiple // gcd(alignment.multiple, worth))
+    return step
+
+
 def _kind(members: tuple[Member, ...], used: Any, is_head: bool) -> str:
     producers = [member for member in members if member.role == "producer"]
     matrices = [member for member in producers if used[member.tensor][2] != "vector"]
@@ -151,9 +163,12 @@ def _frozen(
     return tuple(found)
 
 
+GROUPED = ("_grouped_mm", "grouped_mm", "transformers::grouped_mm_fallback")
+
 ROLES = {
     "linear": {"weight": {0: "producer", 1: "consumer"}},
     "matmul": {"other": {0: "consumer", 1: "producer"}},
+    **dict.fromkeys(GROUPED, {"weight": {1: "consumer", 2: "producer"}, "mat2": {1: "consumer", 2: "producer"}}),
     "mm": {"mat2": {0: "consumer", 1: "producer"}},
     "addmm": {"mat2": {0: "consumer", 1: "producer"}},
     "batch_norm": {"running_mean": {0: "state"}, "running_var": {0: "state"}},
@@ -170,31 +185,55 @@ KINDS = {
     "matmul": "linear",
     "mm": "linear",
     "addmm": "linear",
+    **dict.fromkeys(GROUPED, "linear"),
 }
+
+MOVES = ("transpose", "permute", "t", "numpy_T", "mT")
+"""Operators that only rearrange a weight: what comes after them uses it."""
 
 
 def _uses(captured: Capture) -> dict[str, tuple[int, dict[int, str], str]]:
     """Return, for each tensor that the graph uses, its first use, the roles of its dimensions, and its kind."""
     found: dict[str, tuple[int, dict[int, str], str]] = {}
+    weights = {
+        node: (captured.tensors[node.name], tuple(range(node.meta["val"].dim())))
+        for node in captured.module.graph.nodes
+        if node.op == "placeholder" and node.name in captured.tensors
+    }
     for order, node in enumerate(captured.module.graph.nodes):
         if node.op != "call_function":
             continue
+        if node.args and node.args[0] in weights and _name(node) in MOVES and node.users:
+            tensor, dims = weights[node.args[0]]
+            weights[node] = (tensor, tuple(dims[d] for d in _order(node, len(dims))))
+            continue
         schema = getattr(node.target, "_schema", None)
-        operator = schema.name.removeprefix("aten::") if schema is not None else ""
+        operator = _name(node)
         names = [argument.name for argument in schema.arguments] if schema is not None else []
         arguments = [*zip(names or map(str, range(len(node.args))), node.args, strict=False), *node.kwargs.items()]
         for name, value in arguments:
             for source in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(source, fx.Node) and source.name in captured.tensors:
-                    tensor = captured.tensors[source.name]
-                    rank = source.meta["val"].dim()
+                if isinstance(source, fx.Node) and source in weights:
+                    tensor, dims = weights[source]
                     kind = next((k for prefix, k in KINDS.items() if operator.startswith(prefix)), "other")
                     roles = ROLES.get(operator, {}).get(name, {})
-                    own = {dim: roles.get(dim, "producer") for dim in range(rank)}
-                    first, before, kept = found.get(tensor, (order, own, kind if rank > 1 else "vector"))
+                    own = {dims[dim]: roles.get(dim, "producer") for dim in range(len(dims))}
+                    first, before, kept = found.get(tensor, (order, own, kind if len(dims) > 1 else "vector"))
                     both = {d: "producer" if "producer" in (r, before[d]) else r for d, r in own.items()}
                     found[tensor] = (first, both, kept)
     return found
+
+
+def _name(node: fx.Node) -> str:
+    schema = getattr(node.target, "_schema", None)
+    return str(schema.name).removeprefix("aten::") if schema is not None else ""
+
+
+def _order(node: fx.Node, rank: int) -> list[int]:
+    """Return which dimension of what it is given each dimension of a node's result is."""
+    sizes = list(range(2, rank + 2))
+    moved = node.target(torch.empty(sizes, device="meta"), *node.args[1:], **node.kwargs)  # type: ignore[operator]
+    return [sizes.index(size) for size in moved.shape]
 
 
 def operators(flow: Flow, captured: Capture, groups: tuple[Group, ...], cells: Labels) -> tuple[Operator, ...]:
@@ -241,6 +280,7 @@ def _origin(node: fx.Node) -> fx.Node:
         node.op == "call_function"
         and node.args
         and isinstance(node.args[0], fx.Node)
+        and isinstance(node.args[0].meta.get("val"), torch.Tensor)
         and prod(node.meta["val"].shape) == prod(node.args[0].meta["val"].shape)
     ):
         node = node.args[0]

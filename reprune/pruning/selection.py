@@ -1,7 +1,8 @@
 """Choose cells, cut them, prove it."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from math import ceil, gcd
+from math import ceil, gcd, lcm
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from reprune.pruning.graph import analyze
 from reprune.pruning.groups import Analysis
 from reprune.pruning.naming import exactly, find
 from reprune.pruning.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 
 def cut(model: nn.Module, analysis: Analysis, keep: Mapping[str, Sequence[int]]) -> tuple[nn.Module, Recipe]:
@@ -81,13 +84,15 @@ def prune(
         data: Batches of ``(input, target)``, for the criteria that need data.
         loss: ``loss(outputs, targets)``, a scalar.
         global_ranking: Rank the cells of all groups together, each group's scores divided by their mean.
-        round_to: Round the channels that stay up to a multiple of this, in groups whose cells are channels.
+        round_to: Round the channels that stay up to a multiple of this, in groups whose cells are channels. Where a
+            kernel wants a multiple (`Group.step`), every width is rounded up to it.
         seed: Of the random criterion.
         inplace: Make the cut on the model itself, once it is proven on a copy. Its parameters stay the same objects,
             without gradients; the state that an optimizer keeps of them (momentum) no longer fits, so make a new one.
 
     Returns:
-        The smaller model, which remembers its recipe for `save`; and that recipe.
+        The smaller model, which remembers its recipe for `save`; and that recipe. A group that cannot have the width
+        that the ratio asks for keeps more, and is logged.
 
     Raises:
         PruningError: A ratio or width is impossible, a group does not exist, or the proof fails.
@@ -103,11 +108,51 @@ def prune(
     else:
         assert widths is not None
         kept = _checked(analysis, widths)
-    if round_to is not None:
-        kept = {name: rounded(analysis, name, width, round_to) for name, width in kept.items()}
-    keep = {name: best(scores[name], width) for name, width in kept.items() if width < analysis.group(name).width}
-    pruned, recipe = cut(model, analysis, keep)
+    step = 1 if round_to is None else round_to
+    kept = {name: rounded(analysis, name, width, step) for name, width in kept.items()}
+    kept = {name: width for name, width in kept.items() if width < analysis.group(name).width}
+    try:
+        pruned, recipe = cut(model, analysis, {name: best(scores[name], width) for name, width in kept.items()})
+    except PruningError:
+        if ratio is None:
+            raise
+        kept = _possible(model, analysis, scores, kept)
+        pruned, recipe = cut(model, analysis, {name: best(scores[name], width) for name, width in kept.items()})
     return (surgery.become(model, pruned, recipe) if inplace else pruned), recipe
+
+
+def _possible(
+    model: nn.Module, analysis: Analysis, scores: Mapping[str, Tensor], kept: dict[str, int]
+) -> dict[str, int]:
+    """Find by halving which groups cannot have the width they were to have, and give them another or leave them whole.
+
+    Some Python goes another way where two sizes happen to be equal: ``if self.in_width != self.out_width``.
+    """
+
+    def problem(widths: Mapping[str, int]) -> str | None:
+        try:
+            cut(model, analysis, {name: best(scores[name], width) for name, width in widths.items()})
+        except PruningError as error:
+            return error.message
+        return None
+
+    possible = dict(kept)
+    pending = [list(kept)]
+    while pending:
+        names = pending.pop()
+        reason = problem({name: kept[name] for name in names})
+        if reason is None:
+            continue
+        if len(names) > 1:
+            pending += [names[: len(names) // 2], names[len(names) // 2 :]]
+            continue
+        (name,) = names
+        group = analysis.group(name)
+        wider = group.fitting(possible.pop(name) + 1)
+        if wider < group.width and problem({name: wider}) is None:
+            possible[name] = wider
+        log.warning("%s keeps %d of %d cells: %s", name, possible.get(name, group.width), group.width, reason)
+    return possible
 
 
 def best(scores: Tensor, width: int) -> list[int]:
@@ -157,5 +202,5 @@ def rounded(analysis: Analysis, name: str, width: int, multiple: int) -> int:
     if multiple < 1:
         raise PruningError(f"round_to is {multiple}.", "Pass a positive number, such as 8.")
     worth = max(operator.out_cells.get(name, 1) for operator in analysis.operators) if analysis.operators else 1
-    step = multiple // gcd(multiple, worth)
+    step = lcm(group.step, multiple // gcd(multiple, worth))
     return min(group.width, ceil(width / step) * step)

@@ -97,8 +97,8 @@ def trial(model: nn.Module, analysis: Analysis, groups: Sequence[Group]) -> str 
         keep = {}
         for group in groups:
             least, most = max(1, group.width // 4), min(group.width - 1, (3 * group.width + 3) // 4)
-            count = group.width - 1 if gentle else generator.integers(least, most, endpoint=True)
-            keep[group.name] = generator.permutation(group.width)[:count]
+            count = group.width - group.step if gentle else int(generator.integers(least, most, endpoint=True))
+            keep[group.name] = generator.permutation(group.width)[: group.fitting(count)]
         reason = _what_fails(model, analysis, keep)
         if reason is not None:
             return reason

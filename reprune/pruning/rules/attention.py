@@ -33,7 +33,7 @@ def attention(flow: Flow, call: Call) -> Outcome:
                 letters = [*batch, "r", "l", "s"]
         operands.append((mask, letters[len(letters) - len(mask.shape) :]))
     for x in (q, k, v):
-        flow.heads += [f.grid for f in x.factors if len(f.dims) > 1]
+        flow.note_heads(x)
     coupling = flow.couple(*operands)
     if (labels := coupling.labels("e")) is not None:
         flow.couplings.freeze(labels, flow.reason("scales by the size of a dimension"))

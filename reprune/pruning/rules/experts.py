@@ -1,8 +1,13 @@
 """Mixtures of experts: each row is multiplied by the matrix of its own expert."""
 
-from reprune.pruning.flow import Flow
+from torch import fx
+
+from reprune.pruning.flow import Alignment, Flow
 from reprune.pruning.layout import Layout
 from reprune.pruning.rules.registry import Call, Outcome, rule
+
+ALIGNED_BYTES = 16
+"""The kernels of ``grouped_mm`` refuse rows that do not start at a multiple of this."""
 
 
 @rule("_grouped_mm", "grouped_mm", "transformers::grouped_mm_fallback")
@@ -21,6 +26,17 @@ def grouped_mm(flow: Flow, call: Call) -> Outcome:
     a = flow.fix(a, 0, "multiplies runs of rows")
     b = flow.fix(b, 0, "holds one matrix an expert")
     coupling = flow.couple((a, ["s", "i"]), (b, ["e", "i", "o"]))
+    for letter in ("i", "io"[_contiguous(call.node) == 2]):
+        if (labels := coupling.labels(letter)) is not None:
+            flow.alignments.append(Alignment(labels, ALIGNED_BYTES // call.node.meta["val"].element_size()))
     flow.note_reduction(left, a, 1)
     flow.note_reduction(right, b, 1)
     return coupling.result(["s", "o"], call.shape)
+
+
+def _contiguous(node: fx.Node) -> int:
+    """Return the dimension along which the weights lie next to one another."""
+    weight = node.args[1]
+    assert isinstance(weight, fx.Node)
+    strides: tuple[int, ...] = weight.meta["val"].stride()
+    return strides.index(min(strides))

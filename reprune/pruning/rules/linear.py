@@ -57,7 +57,8 @@ def _note_contraction(flow: Flow, name: str, x: Layout, letter: str, letters: li
 
 def _note_heads(flow: Flow, a: Layout, b: Layout, batch: list[str]) -> None:
     """Activations of split dimensions multiplied with one another are attention: their rows are heads."""
-    flow.heads += [f.grid for x in (a, b) for f in x.factors if len(f.dims) > 1 and batch]
+    for x in (a, b) if batch else ():
+        flow.note_heads(x)
 
 
 @rule("einsum")
