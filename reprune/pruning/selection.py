@@ -137,7 +137,7 @@ def _possible(
         return None
 
     possible = dict(kept)
-    pending = [list(kept)]
+    pending = [list(kept)] if kept else []
     while pending:
         names = pending.pop()
         reason = problem({name: kept[name] for name in names})
