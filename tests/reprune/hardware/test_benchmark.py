@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from reprune.errors import InputError, StepError
@@ -45,6 +46,32 @@ def test_raw_samples_are_kept_and_are_what_was_reported(measured):
     for name, timing in result.models.items():
         assert len(recording.samples[name].seconds) == timing.calls
         assert np.median(recording.samples[name].seconds) == pytest.approx(timing.p50_seconds.value)
+
+
+@pytest.mark.parametrize("name", ["CUDA", "Tensorrt", "OpenVINO"])
+def test_other_providers_are_measured_where_they_are(linear_onnx, name):
+    provider = f"{name}ExecutionProvider"
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        pytest.skip(f"needs {provider}; onnxruntime {onnxruntime.__version__} here has {', '.join(available)}")
+    result = compare({"dense": linear_onnx(64)}, INPUTS, Target(provider=provider), seconds=0.5)
+    assert result.target.provider == provider
+    assert result.models["dense"].calls > 0
+
+
+def test_what_is_told_of_a_model_is_no_more_than_its_times_say(measured):
+    result, *_ = measured
+    spread = Estimate(value=1, low=0.9, high=1.1)
+
+    def told(low, high):
+        timing = result.models["pruned"].model_copy(
+            update={"latency_ratio": Estimate(value=(low + high) / 2, low=low, high=high)}
+        )
+        return result.model_copy(update={"models": {"pruned": timing}, "noise": spread}).finding("pruned")
+
+    assert told(0.4, 0.6) == "2.00x faster than dense (1.67 – 2.50)"
+    assert told(1.9, 2.1) == "2.00x slower than dense (1.90 – 2.10)"
+    assert told(0.8, 0.95) == "no difference from dense that can be told from noise"
 
 
 def test_the_result_survives_json(measured):

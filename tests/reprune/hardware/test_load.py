@@ -48,3 +48,13 @@ def test_a_system_that_tells_nothing_is_not_accused(monkeypatch, tmp_path):
     seen = LoadMeter().read(1)
     assert (seen.other_cores, seen.steal_ratio, seen.contended) == (None, None, False)
     assert Load.model_validate_json(seen.model_dump_json()) == seen
+
+
+def test_a_contended_measurement_is_warned_of_with_its_numbers():
+    busy = Load(load_average=11.3, other_cores=1.84, steal_ratio=0.05, contended=True)
+    for number in ("1.8 cores", "11.30", "5.0%"):
+        assert number in busy.warning()
+    assert busy.model_copy(update={"contended": False}).warning() == ""
+    assert Load(load_average=None, other_cores=None, steal_ratio=None, contended=False).text() == (
+        "not told by this system"
+    )
