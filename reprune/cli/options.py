@@ -1,9 +1,15 @@
 """Options that several commands share."""
 
 import os
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from reprune.errors import InputError
+
+if TYPE_CHECKING:
+    from reprune.hardware.target import Target
 
 DEFAULT_STORE = "reprune-store"
 
@@ -22,6 +28,39 @@ EndpointOption = Annotated[
         show_default=False,
     ),
 ]
+TargetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="KEY=VALUE,...",
+        help="Where the model is served, as in [bold]provider=cpu,threads=1,batch_size=32[/bold]; may be repeated. "
+        "By default the workload's targets.",
+        show_default=False,
+    ),
+]
+
+
+def targets(given: list[str] | None, defaults: Sequence["Target"]) -> list["Target"]:
+    """Return the targets that ``--target`` names, or the workload's; what one leaves out is as in the workload's first.
+
+    Raises:
+        InputError: One of them is no target.
+    """
+    return [_target(text, defaults[0]) for text in given] if given else list(defaults)
+
+
+def _target(text: str, default: "Target") -> "Target":
+    from reprune.hardware.target import Target, provider_named
+
+    keys = list(Target.model_fields)
+    values = default.model_dump()
+    for part in text.split(","):
+        key, equals, value = (it.strip() for it in part.partition("="))
+        number = value.isdecimal() and int(value) > 0
+        if key not in keys or not equals or not (value if key == "provider" else number):
+            raise InputError(f"--target: {part!r} is no part of a target.", f"Give {', '.join(keys)}, as in threads=1.")
+        values[key] = provider_named(value) if key == "provider" else int(value)
+    return Target(**values)
 
 
 def use_endpoint(url: str | None) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune.errors import InputError
 from reprune.hardware.operators import OperatorShape
-from reprune.hardware.target import Target
+from reprune.hardware.target import Machine, Target
 
 
 class Axis(BaseModel):
@@ -81,6 +81,7 @@ class LatencyTable(BaseModel):
         key: The machine's and target's key; the table means nothing elsewhere.
         target: Provider, threads and batch size.
         operators: Latencies by operator shape's key.
+        machine: The machine; None in tables of no machine that exists.
         overhead_seconds: What one call of the runtime takes when there is nothing to compute.
     """
 
@@ -89,6 +90,7 @@ class LatencyTable(BaseModel):
     key: str
     target: Target
     operators: dict[str, OperatorLatency]
+    machine: Machine | None = None
     overhead_seconds: float = 0.0
 
     @property

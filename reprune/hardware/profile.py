@@ -77,7 +77,8 @@ def profile(
             break
     tables = dict(known.operators) if known is not None else {}
     tables |= {plan.shape.key(): plan.table() for plan in plans}
-    return LatencyTable(key=key, target=target, operators=tables, overhead_seconds=_overhead(target))
+    overhead = _overhead(target)
+    return LatencyTable(key=key, target=target, operators=tables, machine=machine(), overhead_seconds=overhead)
 
 
 @dataclass

@@ -1,12 +1,14 @@
 """The pages of what was measured: a benchmark of models, and a profile of a machine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from reprune.gate import words
 from reprune.hardware.benchmark import CONTROL, Benchmark
 from reprune.hardware.latency_table import LatencyTable
+from reprune.hardware.profile_store import Profiled
+from reprune.hardware.profile_summary import OperatorSummary, by_kind, summarize
 from reprune.hardware.statistics import Estimate, Recording
 from reprune.hardware.target import Machine
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tone, page
@@ -94,12 +96,56 @@ def _machine(machine: Machine) -> dict[str, str]:
     return {name: " ".join(it) if isinstance(it, tuple) else str(it) for name, it in described.items()}
 
 
-def profile(table: LatencyTable) -> str:
-    """Return the page of a latency profile."""
-    figure = latency.profile(profile_points(table))
-    subtitle = f"{table.target.label()} · {len(table.points):,} measured latencies"
-    lead = "What each operator costs over its output width; steps are the kernel's blocks."
-    return page("Hardware profile", subtitle, [Section("Latency over width", [figure], lead=lead)])
+def profile(found: Sequence[Profiled]) -> str:
+    """Return the page of latency profiles of one model, a section a target."""
+    sections = [section for it in found for section in _profile(it, named=len(found) > 1)]
+    points = sum(len(it.asked.points) for it in found)
+    subtitle = f"{', '.join(it.table.target.label() for it in found)} · {points:,} measured latencies"
+    return page("Hardware profile", subtitle, sections)
+
+
+def _profile(found: Profiled, *, named: bool) -> list[Section]:
+    table, summaries = found.asked, summarize(found.asked)
+    known, new = sum(found.reused.values()), sum(found.measured.values())
+    notes = [Note(text, "warn") for text in (found.discarded, found.load.warning()) if text]
+    setup = {
+        **(_machine(table.machine) if table.machine else {}),
+        "kept as": found.key,
+        "latencies": f"{known:,} known before, {new:,} measured now in {found.seconds:.1f} s",
+        "a call": f"{words.seconds(table.overhead_seconds)} when there is nothing to compute",
+        "other processes": found.load.text(),
+    }
+    kinds = [
+        f"{it.kind}: latency steps every {' or '.join(map(str, it.blocks))} channels; "
+        f"about {words.seconds(it.fixed_seconds)} is paid at any width."
+        for it in by_kind(summaries)
+    ]
+    suffix = f": {table.target.label()}" if named else ""
+    drawn = latency.profile(profile_points(table))
+    lead = "What each operator costs over its output width."
+    return [
+        Section(f"Latency over width{suffix}", [*notes, drawn], lead=lead),
+        Section(f"Operators{suffix}", [Note("By kind:", "plain", kinds), _operators(summaries)]),
+        Section(f"The machine{suffix}", [KeyValues(setup)]),
+    ]
+
+
+def _operators(summaries: Sequence[OperatorSummary]) -> Table:
+    headings = ("operator", "widest", "latency", "fixed cost", "block in", "block out", "latencies")
+    rows = [
+        (
+            it.operator,
+            f"{it.in_width} → {it.out_width}",
+            words.seconds(it.seconds),
+            words.seconds(it.fixed_seconds),
+            str(it.input.block),
+            str(it.output.block),
+            f"{it.points:,}",
+        )
+        for it in summaries
+    ]
+    caption = "Widths are rounded up to blocks inside the kernel: a smaller step saves nothing."
+    return Table(headings, rows, numeric=range(1, len(headings)), caption=caption)
 
 
 def profile_points(table: LatencyTable) -> list[ProfilePoint]:

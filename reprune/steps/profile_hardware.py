@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reprune import bundle
-from reprune.hardware import profiles
+from reprune.hardware.profile_store import profile_into
 from reprune.hardware.target import Target
 from reprune.pruning import analyze
 from reprune.report import hardware_pages
@@ -15,14 +15,14 @@ def run(step: Step, *, dense: Path, target: str, report: Path) -> str:
     where = Target.model_validate_json(target).check()
     step.part = where.slug()
     analysis = analyze(bundle.load(dense), step.data.example(batch_size=where.batch_size))
-    table, new = profiles.complete(
+    found = profile_into(
         step.store,
         analysis.operators,
         where,
         progress=lambda done: step.progress(f"measuring on {where.label()}", done),
     )
-    report.write_text(hardware_pages.profile(table))
-    key = profiles.key(where)
-    step.record = {"profile": key, "target": where.label(), "points": len(table.points), "measured": new}
-    step.summary = f"{len(table.points):,} latencies, {new:,} of them new; {where.label()}"
-    return key
+    report.write_text(hardware_pages.profile([found]))
+    known, new = sum(found.reused.values()), sum(found.measured.values())
+    step.record = {"profile": found.key, "target": where.label(), "points": known + new, "measured": new}
+    step.summary = f"{known + new:,} latencies, {new:,} of them new; {where.label()}"
+    return found.key

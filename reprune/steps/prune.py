@@ -12,6 +12,7 @@ from reprune import bundle, digest
 from reprune.errors import InputError
 from reprune.hardware.latency_table import LatencyTable
 from reprune.planning.plan import Plan
+from reprune.hardware.profile_store import read_profile
 from reprune.planning.sensitivity import Sensitivity
 from reprune.planning.subject import Subject
 from reprune.pruning.iterative import Loop, Round
@@ -29,7 +30,7 @@ def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], prun
     """Write the pruned model as a bundle, with the plan and the rounds in the step's record."""
     parent, model = bundle.Description.read(dense), bundle.load(dense)
     curves = Sensitivity.model_validate_json(sensitivity.read_text())
-    tables = [LatencyTable.model_validate_json(step.store.get(key)) for key in profiles]
+    tables = [read_profile(step.store, key) for key in profiles]
     with TemporaryDirectory() as scratch:
         subject = Subject(model, step.workload, step.data, step.task, Path(scratch))
         checkpoints = step.checkpoints(_key(step, parent, profiles))

@@ -8,7 +8,7 @@ from typing import Any
 from reprune.gate.evidence import Evidence
 from reprune.gate.verdict import Verdict
 from reprune.hardware.benchmark import Benchmark
-from reprune.hardware.latency_table import LatencyTable
+from reprune.hardware.profile_store import read_profile
 from reprune.planning.sensitivity import Sensitivity
 from reprune.report import hardware_pages, pages
 from reprune.report.report import write_report
@@ -20,7 +20,7 @@ def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, bench
     """Write the report of this step's run."""
     records = step.records()
     models, pruned = records["export_onnx"]["models"], records["prune"]
-    table = LatencyTable.model_validate_json(step.store.get(pruned["profiles"][0]))
+    table = read_profile(step.store, pruned["profiles"][0])
     curves = Sensitivity.model_validate(records["analyze_sensitivity"]["sensitivity"])
     budget = step.workload.budget.latency
     with TemporaryDirectory() as scratch:
