@@ -39,8 +39,8 @@ def profile(
 ) -> None:
     """Measure this machine: the latency of each prunable operator over the widths it could have.
 
-    What the store holds of this very machine, ONNX Runtime build, threads and batch is used again. Run it on the machine
-    that serves the model.
+    What the store holds of this very machine, ONNX Runtime build, threads and batch is used again. Run it on the
+    machine that serves the model.
 
     Example: reprune profile digits --target threads=1,batch_size=32
     """
@@ -135,10 +135,7 @@ def _show(console: "Console", found: "Profiled") -> None:
     if len(summaries) > MOST_ROWS:
         console.print(f"  [dim]and {len(summaries) - MOST_ROWS} faster operators; --json has all[/dim]")
     for kind in by_kind(summaries):
-        blocks = ", ".join(map(str, kind.blocks))
-        console.print(
-            f"  {kind.kind}: latency steps every {blocks} channels; about {words.seconds(kind.fixed_seconds)} at any width"
-        )
+        console.print(f"  {kind.text()}")
     known, new = sum(found.reused.values()), sum(found.measured.values())
     console.print(
         f"  {known + new:,} latencies, {known:,} of them known, {new:,} measured in {found.seconds:.1f} s; "

@@ -56,6 +56,12 @@ class KindSummary(BaseModel):
     fixed_seconds: float
     blocks: tuple[int, ...]
 
+    def text(self) -> str:
+        """Return the summary in words."""
+        blocks = " or ".join(map(str, self.blocks))
+        fixed = f"about {1e6 * self.fixed_seconds:.1f} µs is paid at any width (median of {self.operators})"
+        return f"{self.kind}: latency steps every {blocks} channels; {fixed}"
+
 
 def summarize(table: LatencyTable) -> list[OperatorSummary]:
     """Return a summary of each operator, the slowest first."""

@@ -6,14 +6,12 @@ from pathlib import Path
 
 from reprune.gate import words
 from reprune.hardware.benchmark import CONTROL, Benchmark
-from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.profile_store import Profiled
 from reprune.hardware.profile_summary import OperatorSummary, by_kind, summarize
 from reprune.hardware.statistics import Estimate, Recording
 from reprune.hardware.target import Machine
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tone, page
 from reprune.report.plots import latency
-from reprune.report.plots.latency import ProfilePoint
 
 
 def benchmark(measured: Benchmark, samples: Path) -> str:
@@ -115,17 +113,13 @@ def _profile(found: Profiled, *, named: bool) -> list[Section]:
         "a call": f"{words.seconds(table.overhead_seconds)} when there is nothing to compute",
         "other processes": found.load.text(),
     }
-    kinds = [
-        f"{it.kind}: latency steps every {' or '.join(map(str, it.blocks))} channels; "
-        f"about {words.seconds(it.fixed_seconds)} is paid at any width."
-        for it in by_kind(summaries)
-    ]
+    kinds = Note("By kind:", "plain", [it.text() for it in by_kind(summaries)])
     suffix = f": {table.target.label()}" if named else ""
-    drawn = latency.profile(profile_points(table))
+    drawn = latency.profile(table)
     lead = "What each operator costs over its output width."
     return [
         Section(f"Latency over width{suffix}", [*notes, drawn], lead=lead),
-        Section(f"Operators{suffix}", [Note("By kind:", "plain", kinds), _operators(summaries)]),
+        Section(f"Operators{suffix}", [kinds, _operators(summaries)]),
         Section(f"The machine{suffix}", [KeyValues(setup)]),
     ]
 
@@ -146,11 +140,3 @@ def _operators(summaries: Sequence[OperatorSummary]) -> Table:
     ]
     caption = "Widths are rounded up to blocks inside the kernel: a smaller step saves nothing."
     return Table(headings, rows, numeric=range(1, len(headings)), caption=caption)
-
-
-def profile_points(table: LatencyTable) -> list[ProfilePoint]:
-    """Return a profile as its plot takes it."""
-    return [
-        ProfilePoint(operator=name, in_width=inputs, out_width=outputs, seconds=seconds)
-        for name, inputs, outputs, seconds in table.points
-    ]

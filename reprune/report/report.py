@@ -10,10 +10,10 @@ from reprune.gate.evidence import CANDIDATE, CHAMPION, DENSE, Evidence
 from reprune.gate.statistics import mean_interval
 from reprune.gate.verdict import Check, Verdict
 from reprune.hardware.benchmark import Benchmark
+from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.statistics import Estimate, Recording
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tile, Tiles, Tone, page
 from reprune.report.plots import latency, pruning, quality, training
-from reprune.report.plots.latency import ProfilePoint
 from reprune.report.plots.pruning import Round, SensitivityPoint
 from reprune.training.history import History
 
@@ -33,7 +33,7 @@ def write_report(
     rounds: Sequence[Round] = (),
     sensitivity: Mapping[str, Sequence[SensitivityPoint]] | None = None,
     widths: Mapping[str, tuple[int, int]] | None = None,
-    profile: Sequence[ProfilePoint] = (),
+    profile: LatencyTable | None = None,
     recordings: Sequence[str | Path] = (),
     allowed_ratio: float | None = None,
     lineage: Mapping[str, str] | None = None,
@@ -245,7 +245,7 @@ def _how(
     rounds: Sequence[Round],
     sensitivity: Mapping[str, Sequence[SensitivityPoint]] | None,
     widths: Mapping[str, tuple[int, int]] | None,
-    profile: Sequence[ProfilePoint],
+    profile: LatencyTable | None,
     allowed_ratio: float | None,
 ) -> list[Section]:
     """Return the sections on how the candidate came about, in the order of the pipeline."""
@@ -264,7 +264,7 @@ def _how(
         sections.append(
             Section("Sensitivity", [pruning.sensitivity(sensitivity)], lead="What each group's width is worth.")
         )
-    if profile:
+    if profile is not None:
         sections.append(
             Section("Latency over width", [latency.profile(profile)], lead="What each group's width costs.")
         )

@@ -23,6 +23,12 @@ def run(step: Step, *, dense: Path, target: str, report: Path) -> str:
     )
     report.write_text(hardware_pages.profile([found]))
     known, new = sum(found.reused.values()), sum(found.measured.values())
-    step.record = {"profile": found.key, "target": where.label(), "points": known + new, "measured": new}
+    step.record = {
+        "profile": found.key,
+        "target": where.label(),
+        "operators": found.shapes,
+        "points": known + new,
+        "measured": new,
+    }
     step.summary = f"{known + new:,} latencies, {new:,} of them new; {where.label()}"
     return found.key

@@ -1,6 +1,6 @@
 """The report of a run, put together from what its steps recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -8,9 +8,10 @@ from typing import Any
 from reprune.gate.evidence import Evidence
 from reprune.gate.verdict import Verdict
 from reprune.hardware.benchmark import Benchmark
+from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.profile_store import read_profile
 from reprune.planning.sensitivity import Sensitivity
-from reprune.report import hardware_pages, pages
+from reprune.report import pages
 from reprune.report.report import write_report
 from reprune.step import Step
 from reprune.training.history import History
@@ -20,7 +21,7 @@ def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, bench
     """Write the report of this step's run."""
     records = step.records()
     models, pruned = records["export_onnx"]["models"], records["prune"]
-    table = read_profile(step.store, pruned["profiles"][0])
+    table = _profile(step, records, pruned["profiles"][0])
     curves = Sensitivity.model_validate(records["analyze_sensitivity"]["sensitivity"])
     budget = step.workload.budget.latency
     with TemporaryDirectory() as scratch:
@@ -36,11 +37,18 @@ def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, bench
             rounds=pruned["rounds"],
             sensitivity=pages.sensitivity_points(curves),
             widths=pruned["widths"],
-            profile=hardware_pages.profile_points(table),
+            profile=table,
             recordings=[_recording(step, benchmark, Path(scratch)) for benchmark in benchmarks],
             allowed_ratio=budget.value if budget.relative else None,
             lineage=_lineage(records["train"]["lineage"]),
         )
+
+
+def _profile(step: Step, records: Mapping[str, Any], key: str) -> LatencyTable:
+    """Return what was measured of this run's model; the store's table has other models' operators too."""
+    table = read_profile(step.store, key)
+    own = {name for record in records.values() if record.get("profile") == key for name in record["operators"]}
+    return table.model_copy(update={"operators": {name: it for name, it in table.operators.items() if name in own}})
 
 
 def _recording(step: Step, benchmark: Benchmark, folder: Path) -> Path:

@@ -1,27 +1,19 @@
 """How latency is distributed, and how it depends on width."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypedDict
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from reprune.gate import words
+from reprune.hardware.latency_table import LatencyTable, OperatorLatency
 from reprune.hardware.statistics import Estimate
 from reprune.report import theme
 from reprune.report.html import Figure
 
 _OTHERS = (theme.PRUNED, theme.CHAMPION, theme.WARN, theme.INK)
 MOST_PANELS = 12
-
-
-class ProfilePoint(TypedDict):
-    """One measured operator at one width."""
-
-    operator: str
-    in_width: int
-    out_width: int
-    seconds: float
 
 
 def distribution(seconds: Mapping[str, Sequence[float]], *, target: str, baseline: str = "dense") -> Figure:
@@ -95,51 +87,58 @@ def ratios(found: Mapping[str, Estimate], noise: Estimate, baseline: str) -> Fig
     )
 
 
-def profile(points: Sequence[ProfilePoint]) -> Figure:
-    """Draw the measured latency of each operator over its output width, a panel an operator.
+def profile(table: LatencyTable) -> Figure:
+    """Draw the latency of each operator over its output width, a panel an operator.
 
     Args:
-        points: The profile; of each operator the curve at its widest input is drawn.
+        table: The profile; of each operator the curve at the input width with the most measured points is drawn.
     """
-    curves = {name: _widest(points, name) for name in dict.fromkeys(point["operator"] for point in points)}
-    shown = sorted(curves, key=lambda name: -max(point["seconds"] for point in curves[name]))[:MOST_PANELS]
-    columns = min(4, len(shown))
+    slowest = {name: max(seconds for *_, seconds in it.points) for name, it in table.operators.items()}
+    shown = sorted(slowest, key=lambda name: -slowest[name])[:MOST_PANELS]
+    columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
 
     def paint(canvas: Canvas) -> None:
         panels = np.atleast_1d(canvas.subplots(rows, columns, squeeze=False)).flatten()
         for axes, name in zip(panels, shown, strict=False):
-            curve = curves[name]
-            widths = [point["out_width"] for point in curve]
-            axes.plot(widths, [point["seconds"] * 1e6 for point in curve], "o-", color=theme.PRUNED, markersize=3.5)
-            axes.set_title(short(name))
-            axes.set_ylim(bottom=0)
-            theme.bare(axes)
+            _curve(axes, table.operators[name])
+            axes.set_title(short(name, 44), fontsize=8)
         for axes in panels[len(shown) :]:
             axes.set_visible(False)
         canvas.supxlabel("output width (channels)", color=theme.MUTED, fontsize=9)
         canvas.supylabel("latency (µs)", color=theme.MUTED, fontsize=9)
 
-    left_out = f" The {len(shown)} slowest of {len(curves)} operators." if len(shown) < len(curves) else ""
+    left_out = f" The {len(shown)} slowest of {len(slowest)} operators." if len(shown) < len(slowest) else ""
     return Figure(
         svg=theme.draw(paint, width=theme.WIDE, height=2.0 * rows + 0.4),
         alt=f"Measured latency over output width for {words.count(len(shown), 'operator')}",
-        caption="Measured on the target at the operator's widest input; steps show the block size of the kernel: "
-        f"a width inside a step costs as much as the step's end.{left_out}",
+        caption="Dots were measured, at the input width that stands in the panel; the line is what a plan reads "
+        "between them. A flat stretch is one block of the kernel: every width in it costs what the widest does. "
+        f"Orange dots are widths that miss the kernel's fast path.{left_out}",
     )
+
+
+def _curve(axes: Axes, operator: OperatorLatency) -> None:
+    """Draw one operator's latencies over its output width: those measured, and the table's between them."""
+    ins = [i for i, _, _ in operator.points]
+    fixed = None if operator.diagonal else max(ins, key=lambda i: (ins.count(i), i))
+    measured = {o: seconds for i, o, seconds in operator.points if fixed in (None, i)}
+    line = [o for o in range(min(measured), max(measured) + 1) if operator.output.aligned(o)]
+    curve = [operator.latency(o if fixed is None else fixed, o) * 1e6 for o in line]
+    axes.plot(line, curve, color=theme.PRUNED, linewidth=1.2)
+    for colour, aligned in ((theme.PRUNED, True), (theme.WARN, False)):
+        widths = [o for o in measured if operator.output.aligned(o) == aligned]
+        axes.plot(widths, [measured[o] * 1e6 for o in widths], "o", color=colour, markersize=3.5)
+    if fixed is not None:
+        axes.text(0.03, 0.9, f"input {fixed}", transform=axes.transAxes, color=theme.MUTED, fontsize=8)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    theme.bare(axes)
 
 
 def short(name: str, most: int = 26) -> str:
     """Return a name that fits over a panel, cut in the middle."""
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
-
-
-def _widest(points: Sequence[ProfilePoint], operator: str) -> list[ProfilePoint]:
-    """Return an operator's points at its widest input; all of them where the two widths go together (depthwise)."""
-    own = sorted((point for point in points if point["operator"] == operator), key=lambda point: point["out_width"])
-    widest = max(point["in_width"] for point in own)
-    found = [point for point in own if point["in_width"] == widest]
-    return found if len(found) > 1 else own
 
 
 def _colours(names: Iterable[str], baseline: str) -> dict[str, str]:

@@ -1,9 +1,12 @@
+import random
 from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from reprune.hardware import profile as profile_module
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +55,18 @@ def linear():
         )  # fmt: skip
 
     return build
+
+
+@pytest.fixture
+def machine_of(monkeypatch):
+    """Return a function that replaces the stop-watch by a planted machine, noise included."""
+
+    def plant(latency, noise=0.01):
+        rng = random.Random(0)
+        monkeypatch.setattr(
+            profile_module,
+            "_time",
+            lambda batch, *_: [latency(plan.shape, *point) * rng.gauss(1, noise) for plan, point in batch],
+        )
+
+    return plant

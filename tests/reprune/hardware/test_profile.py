@@ -1,9 +1,6 @@
-import random
-
 import pytest
 
 from reprune.errors import InputError
-from reprune.hardware import profile as profile_module
 from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.operators import OperatorShape
 from reprune.hardware.profile import profile
@@ -24,21 +21,6 @@ def planted(quantum: int, block: int):
 @pytest.fixture
 def network(conv, linear):
     return [conv(1, 32), conv(32, 32), conv(32, 64, stride=2), conv(64, 64, groups=64, size=4), linear(64, 10, 2)]
-
-
-@pytest.fixture
-def machine_of(monkeypatch):
-    """Return a function that replaces the stop-watch by a planted machine, noise included."""
-
-    def plant(latency, noise=0.01):
-        rng = random.Random(0)
-        monkeypatch.setattr(
-            profile_module,
-            "_time",
-            lambda batch, *_: [latency(plan.shape, *point) * rng.gauss(1, noise) for plan, point in batch],
-        )
-
-    return plant
 
 
 @pytest.mark.parametrize(("quantum", "block"), [(1, 1), (4, 16), (8, 8), (1, 32)])

@@ -10,12 +10,15 @@ from matplotlib import image as pictures
 
 from reprune.gate.evidence import Evidence
 from reprune.gate.verdict import Verdict
+from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
+from reprune.hardware.target import Target
 from reprune.report.markdown import summary
 from reprune.report.plots.quality import png
 from reprune.report.report import write_report
 from reprune.training.history import Epoch, History
 
 HISTORY = History(epochs=[Epoch(epoch=1, loss=1.0, validation_score=0.9, learning_rate=0.1, seconds=2.0)])
+CONV = OperatorLatency(input=Axis(), output=Axis(), points=((8, 8, 8e-6), (8, 16, 1.6e-5)))
 FULL = {
     "parameters": {"dense": 1000, "pruned": 250},
     "train": HISTORY,
@@ -23,7 +26,7 @@ FULL = {
     "rounds": [{"round": 1, "latency_ratio": 0.5, "score_before": 0.5, "score_after": 0.9, "parameters": 250}],
     "sensitivity": {"conv": [{"width": w, "loss_increase": 1 / w, "standard_error": 0.01} for w in (8, 16, 32)]},
     "widths": {"conv": (32, 16), "stem": (8, 8)},
-    "profile": [{"operator": "conv", "in_width": 8, "out_width": w, "seconds": 1e-6 * w} for w in (8, 16)],
+    "profile": LatencyTable(key="planted", target=Target(), operators={"conv": CONV}),
     "allowed_ratio": 0.5,
     "lineage": {"seed": "0"},
 }
