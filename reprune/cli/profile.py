@@ -14,7 +14,7 @@ from reprune.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reprune.hardware.profile_store import Profiled
+    from reprune.hardware.profiles import Profiled
     from reprune.workload import Workload
 
 MOST_ROWS = 20
@@ -55,13 +55,13 @@ def profile(
     use_endpoint(endpoint_url)
     opened = open_store(store)
     opened.check(write=True)
-    from reprune.hardware.profile_store import profile_into
+    from reprune.hardware import profiles
 
     found = []
     for where in chosen:
         operators = _operators(loaded, where.batch_size)
         with terminal.progress(f"measuring on {where.label()}") as tell:
-            found.append(profile_into(opened, operators, where, seconds=seconds, fresh=fresh, progress=tell))
+            found.append(profiles.complete(opened, operators, where, seconds=seconds, fresh=fresh, progress=tell))
     if html is not None:
         from reprune.report import hardware_pages
 

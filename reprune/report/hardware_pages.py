@@ -6,8 +6,8 @@ from pathlib import Path
 
 from reprune.gate import words
 from reprune.hardware.benchmark import CONTROL, Benchmark
-from reprune.hardware.profile_store import Profiled
 from reprune.hardware.profile_summary import OperatorSummary, by_kind, summarize
+from reprune.hardware.profiles import Profiled
 from reprune.hardware.statistics import Estimate, Recording
 from reprune.hardware.target import Machine
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tone, page

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reprune import bundle
-from reprune.hardware.profile_store import profile_into
+from reprune.hardware import profiles
 from reprune.hardware.target import Target
 from reprune.pruning import analyze
 from reprune.report import hardware_pages
@@ -15,7 +15,7 @@ def run(step: Step, *, dense: Path, target: str, report: Path) -> str:
     where = Target.model_validate_json(target).check()
     step.part = where.slug()
     analysis = analyze(bundle.load(dense), step.data.example(batch_size=where.batch_size))
-    found = profile_into(
+    found = profiles.complete(
         step.store,
         analysis.operators,
         where,

@@ -11,8 +11,8 @@ from torch import nn
 from reprune import bundle, digest
 from reprune.errors import InputError
 from reprune.hardware.latency_table import LatencyTable
+from reprune.hardware.profiles import read_profile
 from reprune.planning.plan import Plan
-from reprune.hardware.profile_store import read_profile
 from reprune.planning.sensitivity import Sensitivity
 from reprune.planning.subject import Subject
 from reprune.pruning.iterative import Loop, Round

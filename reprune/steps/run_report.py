@@ -9,7 +9,7 @@ from reprune.gate.evidence import Evidence
 from reprune.gate.verdict import Verdict
 from reprune.hardware.benchmark import Benchmark
 from reprune.hardware.latency_table import LatencyTable
-from reprune.hardware.profile_store import read_profile
+from reprune.hardware.profiles import read_profile
 from reprune.planning.sensitivity import Sensitivity
 from reprune.report import pages
 from reprune.report.report import write_report
