@@ -63,6 +63,13 @@ def test_bring_your_own_model(tmp_path):
     assert (tmp_path / "pipeline.yaml").exists() and (tmp_path / "workload.schema.json").exists()
 
 
+def test_prune_a_model(tmp_path):
+    page = Page("docs/prune-a-model.md", tmp_path)
+    page.act()
+    assert len(page.ran) == 5
+    assert (tmp_path / "net.html").exists() and (tmp_path / "three" / "bundle.json").exists()
+
+
 def test_sparse_weights(tmp_path):
     page = Page("docs/sparse-weights.md", tmp_path)
     page.act()
