@@ -80,15 +80,9 @@ def capture(model: nn.Module, example_inputs: Any, training: bool = False) -> Ca
     args, kwargs = as_call(example_inputs)
     with evaluating(model, training):
         try:
-            model(*args, **kwargs)
-        except Exception as error:
-            raise PruningError(
-                f"The model refuses its example inputs: {_first_line(error)}",
-                "Give a tensor, a tuple of positional arguments, or a dict of keyword arguments that forward accepts.",
-            ) from error
-        try:
             exported = torch.export.export(model, args, kwargs, strict=False)
         except Exception as error:
+            refused(model, example_inputs)
             raise PruningError(
                 f"The model cannot be exported: {_first_line(error)}",
                 "Take data-dependent Python (if on values, .item(), numpy) out of forward; see torch.export's docs.",
@@ -115,6 +109,23 @@ def capture(model: nn.Module, example_inputs: Any, training: bool = False) -> Ca
         if spec.kind == OutputKind.USER_OUTPUT and isinstance(node, fx.Node)
     ]
     return Capture(graph_module, tensors, constants, inputs, results)
+
+
+def refused(model: nn.Module, example_inputs: Any) -> None:
+    """Run a model once, to tell wrong inputs from whatever else may have failed.
+
+    Raises:
+        PruningError: The model refuses its example inputs.
+    """
+    args, kwargs = as_call(example_inputs)
+    try:
+        with evaluating(model):
+            model(*args, **kwargs)
+    except Exception as error:
+        raise PruningError(
+            f"The model refuses its example inputs: {_first_line(error)}",
+            "Give a tensor, a tuple of positional arguments, or a dict of keyword arguments that forward accepts.",
+        ) from error
 
 
 def _lookup(model: nn.Module, name: str) -> torch.Tensor:

@@ -63,8 +63,8 @@ class Couplings:
 
     def reasons(self, classes: Labels) -> dict[int, str]:
         """Return the frozen classes, each with the first reason that froze it."""
-        frozen: dict[int, str] = {}
-        for labels, reason in self._frozen:
-            for each in np.unique(classes[labels]).tolist():
-                frozen.setdefault(each, reason)
-        return frozen
+        first = np.full(int(classes.max(initial=-1)) + 1, -1, dtype=np.int64)
+        for order, (labels, _) in reversed(list(enumerate(self._frozen))):
+            first[classes[labels]] = order
+        frozen = np.flatnonzero(first >= 0)
+        return {each: self._frozen[order][1] for each, order in zip(frozen.tolist(), first[frozen], strict=True)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -146,9 +147,13 @@ class Analysis:
 
     def group(self, name: str) -> Group:
         """Return a group by name."""
-        return next(group for group in self.groups if group.name == name)
+        return self._by_name[name]
 
-    @property
+    @cached_property
+    def _by_name(self) -> dict[str, Group]:
+        return {group.name: group for group in self.groups}
+
+    @cached_property
     def offsets(self) -> dict[str, int]:
         """Where each group's cells begin in the numbering over all groups."""
         starts = np.cumsum([0, *(group.width for group in self.groups)])

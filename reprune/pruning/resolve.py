@@ -65,17 +65,8 @@ def resolve(
     }
     classes = settle_splits(flow)
     reasons = flow.couplings.reasons(classes)
-    signatures: dict[int, Counter[Place]] = defaultdict(Counter)
-    for place, labels in places.items():
-        for each in classes[labels].tolist():
-            signatures[each][place] += 1
-    bundles: dict[frozenset[tuple[Place, int]], list[int]] = defaultdict(list)
-    for each, signature in signatures.items():
-        if each not in reasons:
-            bundles[frozenset(signature.items())].append(each)
     roles = {place: used[place[0]][1][place[1]] for place in places}
-    drafts = [_draft(sorted(cells), places, classes, roles, used) for cells in bundles.values()]
-    made = sorted((draft for draft in drafts if draft is not None), key=lambda draft: draft[0])
+    made = sorted(_drafts(places, classes, reasons, roles, used), key=lambda draft: draft[0])
     heads = set(
         classes[np.unique(np.concatenate([np.empty(0, np.int64), *(g.reshape(-1) for g in flow.heads)]))].tolist()
     )
@@ -100,26 +91,50 @@ def resolve(
 Draft = tuple[int, tuple[Member, ...], list[int]]
 
 
-def _draft(
-    cells: list[int], places: dict[Place, Labels], classes: Labels, roles: dict[Place, str], used: Any
-) -> Draft | None:
-    """Make the members of a group; None when there is nothing to choose, or nothing that makes the slice."""
-    if len(cells) < 2:
-        return None
-    members = []
-    wanted = set(cells)
+def _drafts(
+    places: dict[Place, Labels], classes: Labels, reasons: dict[int, str], roles: dict[Place, str], used: Any
+) -> list[Draft]:
+    """Make the members of each group; none where there is nothing to choose, or nothing that makes the slice."""
+    bundles = [cells for cells in _bundles(list(places.values()), classes, reasons) if len(cells) > 1]
+    bundle, rank = (np.full(int(classes.max(initial=-1)) + 1, -1, dtype=np.int64) for _ in range(2))
+    for number, cells in enumerate(bundles):
+        bundle[cells], rank[cells] = number, np.arange(len(cells))
+    members: list[list[tuple[int, Member]]] = [[] for _ in bundles]
     for (name, dim), labels in places.items():
-        found: dict[int, list[int]] = defaultdict(list)
-        for index, each in enumerate(classes[labels].tolist()):
-            if each in wanted:
-                found[each].append(index)
-        if found:
-            members.append(
-                (used[name][0], Member(name, dim, tuple(tuple(found[each]) for each in cells), roles[name, dim]))
-            )
-    members.sort(key=lambda item: (item[0], item[1].role != "producer", item[1].dim))
-    producing = [order for order, member in members if member.role == "producer"]
-    return (producing[0], tuple(member for _, member in members), cells) if producing else None
+        own = classes[labels]
+        order = np.lexsort((rank[own], bundle[own]))  # stable: the indices of a cell stay ascending
+        numbers, starts = np.unique(bundle[own][order], return_index=True)
+        for number, indices in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+            if number >= 0:
+                cells = tuple(map(tuple, indices.reshape(len(bundles[number]), -1).tolist()))
+                members[number].append((used[name][0], Member(name, dim, cells, roles[name, dim])))
+    drafts = []
+    for found, cells in zip(members, bundles, strict=True):
+        found.sort(key=lambda item: (item[0], item[1].role != "producer", item[1].dim))
+        producing = [order for order, member in found if member.role == "producer"]
+        if producing:
+            drafts.append((producing[0], tuple(member for _, member in found), cells))
+    return drafts
+
+
+def _bundles(places: list[Labels], classes: Labels, reasons: dict[int, str]) -> list[list[int]]:
+    """Gather the classes that live in the same places, as often in each; in the order in which they appear."""
+    empty = np.empty((0, 3), dtype=np.int64)
+    rows, seen = [empty], [empty[:, 0]]
+    for place, labels in enumerate(places):
+        values, counts = np.unique(classes[labels], return_counts=True)
+        rows.append(np.stack([values, np.full_like(values, place), counts], axis=1))
+        seen.append(classes[labels])
+    table = np.concatenate(rows)
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    values, starts = np.unique(table[:, 0], return_index=True)
+    signatures = dict(zip(values.tolist(), np.split(table[:, 1:], starts[1:]), strict=True)) if len(values) else {}
+    _, first = np.unique(np.concatenate(seen), return_index=True)
+    bundles: dict[bytes, list[int]] = defaultdict(list)
+    for each in values[np.argsort(first)].tolist():
+        if each not in reasons:
+            bundles[signatures[each].tobytes()].append(each)
+    return [sorted(cells) for cells in bundles.values()]
 
 
 def _step(flow: Flow, classes: Labels, cells: list[int]) -> int:
@@ -154,7 +169,8 @@ def _frozen(
     for (name, dim), labels in places.items():
         if name not in parameters:
             continue
-        whole = [each for each in dict.fromkeys(classes[labels].tolist()) if each not in numbering]
+        values, first = np.unique(classes[labels], return_index=True)
+        whole = [each for each in values[np.argsort(first)].tolist() if each not in numbering]
         reason = next(
             (reasons[each] for each in whole if each in reasons), "all its indices go together, or nothing makes them"
         )

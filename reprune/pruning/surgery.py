@@ -12,10 +12,15 @@ from reprune.pruning.capture import tensors_of
 from reprune.pruning.couplings import Labels
 from reprune.pruning.groups import Analysis
 from reprune.pruning.recipe import Recipe, Slice
+from reprune.pruning.sliced import Sliced, selected
 
 MEMORY = "_reprune_recipe"
 """Attribute of a cut model that holds its recipe from the dense model, as JSON: plain text copies, pickles and exports
 with the model, where reprune is not installed too."""
+
+
+LARGE = 2**16
+"""Elements of a parameter from which on a preview does not copy it."""
 
 
 class Skip(nn.Module):
@@ -53,13 +58,32 @@ def recipe_for(model: nn.Module, analysis: Analysis, removed: "np.ndarray[tuple[
 
 def apply(model: nn.Module, recipe: Recipe) -> nn.Module:
     """Return a cut copy of a model; ties between tensors are kept, and no tensor is copied before it is cut."""
-    tensors = tensors_of(model)
+    values = {
+        name: selected(tensor.detach(), recipe.slices[name]) if name in recipe.slices else tensor.detach().clone()
+        for name, tensor in tensors_of(model).items()
+    }
+    return _with(model, recipe, values)
+
+
+def preview(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Return what `apply` would, to be run without gradients and thrown away: it takes hardly any memory.
+
+    It shares whole parameters with the model, and large cut ones are cut anew by every operator that reads them.
+    """
+    values = {}
+    for name, tensor in tensors_of(model).items():
+        cuts = recipe.slices.get(name, ())
+        if isinstance(tensor, nn.Parameter) and tensor.numel() >= LARGE:
+            values[name] = Sliced(tensor.detach(), cuts) if cuts else tensor.detach()
+        else:
+            values[name] = selected(tensor.detach(), cuts) if cuts else tensor.detach().clone()
+    return _with(model, recipe, values)
+
+
+def _with(model: nn.Module, recipe: Recipe, values: dict[str, torch.Tensor]) -> nn.Module:
     memo: dict[int, object] = {}
-    for name, tensor in tensors.items():
-        value = tensor.detach()
-        for cut in recipe.slices.get(name, ()):
-            value = value.index_select(cut.dim, torch.tensor(cut.kept, dtype=torch.long, device=value.device))
-        value = value.clone() if name not in recipe.slices else value.contiguous()
+    for name, tensor in tensors_of(model).items():
+        value = values[name]
         memo[id(tensor)] = (
             nn.Parameter(value, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else value
         )

@@ -13,7 +13,7 @@ from torch import nn
 from reprune.errors import PruningError
 from reprune.pruning import oracle, surgery
 from reprune.pruning.attributes import readable
-from reprune.pruning.capture import tensors_of
+from reprune.pruning.capture import refused, tensors_of
 from reprune.pruning.groups import Analysis, Edit, Group, Reading
 
 SEED = 20_240_229
@@ -55,13 +55,16 @@ def failing(model: nn.Module, analysis: Analysis) -> tuple[dict[str, str], Analy
     for group in analysis.groups:
         kinds[_signature(model, group)].append(group)
     failed: dict[str, str] = {}
-    pending: list[list[list[Group]]] = [list(kinds.values())] if kinds else []
+    everything = list(kinds.values())
+    pending: list[list[list[Group]]] = [everything] if kinds else []
     while pending:
         batch = pending.pop()
         alike = [group for kind in batch for group in kind]
         reason = trial(model, analysis, alike)
         if reason is None:
             continue
+        if batch is everything:
+            refused(model, analysis.example_inputs)
         if len(batch) > 1:
             pending += [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
             continue
@@ -99,22 +102,22 @@ def trial(model: nn.Module, analysis: Analysis, groups: Sequence[Group]) -> str 
             least, most = max(1, group.width // 4), min(group.width - 1, (3 * group.width + 3) // 4)
             count = group.width - group.step if gentle else int(generator.integers(least, most, endpoint=True))
             keep[group.name] = generator.permutation(group.width)[: group.fitting(count)]
-        reason = _what_fails(model, analysis, keep)
+        reason = _what_fails(model, analysis, keep, training=gentle)
         if reason is not None:
             return reason
     return None
 
 
-def _what_fails(model: nn.Module, analysis: Analysis, keep: Mapping[str, Any]) -> str | None:
+def _what_fails(model: nn.Module, analysis: Analysis, keep: Mapping[str, Any], training: bool) -> str | None:
     removed = oracle.cells_of(analysis, keep)
     try:
-        pruned = surgery.apply(model, surgery.recipe_for(model, analysis, removed))
+        pruned = surgery.preview(model, surgery.recipe_for(model, analysis, removed))
         oracle.verify(analysis, model, pruned, removed, analysis.example_inputs)
     except PruningError as error:
         return f"a trial cut showed: {error.message}"
     except FAILURES as error:
         return f"a trial cut failed: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-    reason = _fails_in_training(pruned, analysis)
+    reason = _fails_in_training(pruned, analysis) if training else None
     if reason is not None and _fails_in_training(copy.deepcopy(model), analysis) is None:
         return f"a trial cut failed in training mode: {reason}"
     return None  # what the dense model cannot do on these inputs, such as batch norm over one example, proves nothing

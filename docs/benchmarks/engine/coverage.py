@@ -77,7 +77,6 @@ def isolated(tool: str, name: str) -> dict[str, Any]:
 def examine(tool: str, name: str) -> dict[str, Any]:
     """Cut an architecture with a tool to half its width, and use what is left in every way."""
     import torch
-
     from models import built
 
     warnings.simplefilter("ignore")
