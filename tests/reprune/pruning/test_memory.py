@@ -20,7 +20,7 @@ class Allocations(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         for tensor in torch.utils._pytree.tree_leaves(result):
-            if isinstance(tensor, torch.Tensor) and tensor.device.type == "cpu":
+            if type(tensor) is torch.Tensor:
                 self._note(tensor)
         return result
 
