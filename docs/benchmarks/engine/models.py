@@ -137,7 +137,7 @@ MODELS: dict[str, Callable[[], Built]] = {
     "resnext50": vision("resnext50_32x4d"),
     "densenet121": vision("densenet121"),
     "googlenet": vision("googlenet", init_weights=False),
-    "inception_v3": vision("inception_v3", lambda: image(128), init_weights=False),
+    "inception_v3": vision("inception_v3", lambda: image(299), init_weights=False),
     "squeezenet": vision("squeezenet1_1"),
     "mobilenet_v2": vision("mobilenet_v2"),
     "mobilenet_v3": vision("mobilenet_v3_small"),
