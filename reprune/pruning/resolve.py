@@ -106,8 +106,8 @@ def _drafts(
         numbers, starts = np.unique(bundle[own][order], return_index=True)
         for number, indices in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
             if number >= 0:
-                cells = tuple(map(tuple, indices.reshape(len(bundles[number]), -1).tolist()))
-                members[number].append((used[name][0], Member(name, dim, cells, roles[name, dim])))
+                rows = tuple(map(tuple, indices.reshape(len(bundles[number]), -1).tolist()))
+                members[number].append((used[name][0], Member(name, dim, rows, roles[name, dim])))
     drafts = []
     for found, cells in zip(members, bundles, strict=True):
         found.sort(key=lambda item: (item[0], item[1].role != "producer", item[1].dim))

@@ -36,7 +36,7 @@ class Sliced(torch.Tensor):
         return made
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         """Run an operator on copies."""
         if func is torch.ops.aten.detach.default:  # what nn.Parameter does to its data
             return cls(args[0].whole, args[0].cuts)

@@ -37,11 +37,10 @@ def main() -> None:
         return
     from models import MODELS
 
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     names = given.names or list(MODELS)
     with ThreadPoolExecutor(given.jobs) as pool:
         for name, found in zip(names, pool.map(lambda name: {t: isolated(t, name) for t in TOOLS}, names), strict=True):
-            results[name] = found
+            results = (json.loads(RESULTS.read_text()) if RESULTS.exists() else {}) | {name: found}
             print(f"{name:22}", *(f"{tool}: {told(found[tool])};" for tool in TOOLS), flush=True)
             RESULTS.write_text(json.dumps({n: results[n] for n in MODELS if n in results}, indent=1) + "\n")
     from page import write_coverage
