@@ -1,13 +1,16 @@
 """Plans for seven models at six latency budgets each, timed again afterwards in processes of their own.
 
-Run: ``python docs/benchmarks/planning/first_candidate.py [model ...]``; it goes on where it was stopped.
+Run: ``python docs/benchmarks/planning/first_candidate.py plan [model ...]``, then the same with ``time``, best while
+the machine is free. Each goes on where it was stopped.
 """
 
+import json
 import sys
 import time
 
-from case import HERE, Case, Lines
-from models import MODELS
+import numpy as np
+from case import HERE, WORK, Case, Lines, slug
+from models import MODELS, build
 
 from reprune.hardware.benchmark import compare
 from reprune.onnx.export import export
@@ -18,55 +21,84 @@ from reprune.workload import Budget
 
 BUDGETS = (0.25, 0.35, 0.45, 0.55, 0.65, 0.8)
 SECONDS = 10.0
+PLANS, TIMES = HERE / "first_candidate_plans.jsonl", HERE / "first_candidate.jsonl"
 
 
-def main(names: list[str]) -> None:
-    """Plan, measure, and keep a line for each pair of model and budget."""
-    done = Lines(HERE / "first_candidate.jsonl", ("model", "budget"))
+def plan(names: list[str]) -> None:
+    """Make the plans that are not made yet, and keep their graphs."""
+    done = Lines(PLANS, ("model", "budget"))
     for name in names:
         wanted = [budget for budget in BUDGETS if not done.has(name, budget)]
         case = Case(name) if wanted else None
         for budget in wanted:
-            row = one(case, budget)
-            done.add(**row)
-            print({k: v for k, v in row.items() if k != "rounds"}, flush=True)
+            done.add(**planned(case, budget))
+            print(json.dumps(done.rows[-1])[:200], flush=True)
 
 
-def one(case: Case, budget: float) -> dict:
-    """Make one plan, then time it against the dense model in a fresh process."""
-    table, losses, watch = case.table, case.sensitivity, case.watch
-    start = time.perf_counter()
-    common = {"model": case.name, "budget": budget}
+def planned(case: Case, budget: float) -> dict:
+    """Make one plan and write its graph."""
+    table, losses, dense = case.table, case.sensitivity, case.measure({})
+    start, cpu = time.perf_counter(), time.process_time()
     try:
-        plan = make_plan(
-            case.analysis,
-            [table],
-            losses,
-            Budget(latency=f"{budget}x"),
-            measure=case.measure,
-            dense_size_bytes=watch.dense_size_bytes,
-        )
+        found = make_plan(case.analysis, [table], losses, Budget(latency=f"{budget}x"), measure=case.measure)
     except InfeasibleError as error:
-        return common | {"infeasible": error.remedy}
-    seconds = time.perf_counter() - start
-    path = case.folder / "plan.onnx"
-    export(case.cut(plan.widths), case.inputs, path)
-    files = {"dense": case.folder / "dense.onnx", "plan": path}
-    found = compare(files, feed(case.inputs), case.target, seconds=SECONDS)
-    timed = found.models["plan"]
-    return common | {
-        "ratio": timed.latency_ratio.value,
-        "low": timed.latency_ratio.low,
-        "high": timed.latency_ratio.high,
-        "control": [found.noise.low, found.noise.value, found.noise.high],
-        "planned_ratio": plan.measured_latency_seconds[0] / plan.dense_seconds[0],
-        "macs_ratio": case.macs(plan.widths) / case.macs(),
-        "dense_seconds": found.models["dense"].p50_seconds.value,
+        return {"model": case.name, "budget": budget, "infeasible": f"{error.message} {error.remedy}"}
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    folder = WORK / slug(case.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    export(case.model, case.inputs, folder / "dense.onnx")
+    export(case.cut(found.widths), case.inputs, folder / f"{budget}.onnx")
+    return {
+        "model": case.name,
+        "budget": budget,
+        "planned_ratio": found.measured_latency_seconds[0] / found.dense_seconds[0],
+        "macs_ratio": case.macs(found.widths) / case.macs(),
         "planning_seconds": seconds,
-        "busy_cores": found.load.model_dump(),
-        "rounds": [it.model_dump() for it in plan.rounds],
+        "planning_cpu_seconds": cpu,
+        "dense_seconds": dense[0],
+        "rounds": [it.model_dump() for it in found.rounds],
+        "widths": found.widths,
+    }
+
+
+def clock(names: list[str]) -> None:
+    """Time each plan's graph against the dense one in a fresh process: all plans of a model in one benchmark."""
+    done = Lines(TIMES, ("model", "budget"))
+    for name in names:
+        budgets = [it["budget"] for it in Lines(PLANS, ()) if it["model"] == name and "infeasible" not in it]
+        if not budgets or all(done.has(name, budget) for budget in budgets):
+            continue
+        _, inputs, target = build(name)
+        folder = WORK / slug(name)
+        files = {"dense": folder / "dense.onnx"} | {str(budget): folder / f"{budget}.onnx" for budget in budgets}
+        found = compare(files, feed(inputs), target, seconds=SECONDS * len(budgets))
+        for budget in budgets:
+            ratio = found.models[str(budget)].latency_ratio
+            done.add(
+                model=name,
+                budget=budget,
+                ratio=ratio.value,
+                interval=[ratio.low, ratio.high],
+                control=[found.noise.low, found.noise.value, found.noise.high],
+                dense_seconds=found.models["dense"].p50_seconds.value,
+                load=found.load.model_dump(),
+            )
+            print(json.dumps(done.rows[-1]), flush=True)
+
+
+def summary() -> dict[str, float]:
+    """Return the shares of plans that hold their budget, and of those that were not pruned in vain."""
+    used = np.array([row["ratio"] / row["budget"] for row in Lines(TIMES, ())])
+    return {
+        "pairs": len(used),
+        "within budget": float(np.mean(used <= 1)),
+        "at least 85 % of the budget": float(np.mean(used >= 0.85)),
+        "median share of the budget": float(np.median(used)),
     }
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(MODELS))
+    work, *names = sys.argv[1:]
+    {"plan": plan, "time": clock}[work](names or list(MODELS))
+    if work == "time":
+        print(json.dumps(summary(), indent=1))
