@@ -1,4 +1,4 @@
-"""The planner's state: budgets as limits, and for each target a line from the sum of operators to the whole graph."""
+"""The planner's state: budgets as limits, and for each target what whole graphs were measured to take."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -12,6 +12,7 @@ from reprune.planning.choosing import Chooser, Knapsack, Row
 from reprune.planning.knapsack import ROUNDING, InfeasibleError, Solution
 from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity import Sensitivity
+from reprune.planning.whole_graph import WholeGraph
 from reprune.pruning.groups import Analysis
 from reprune.quantity import LatencyLimit, SizeLimit
 
@@ -69,19 +70,24 @@ class Planner:
             raise InputError(
                 "The model has no group of channels that could be cut.", "The analysis lists what is frozen."
             )
-        self._choose: Chooser = (
-            Knapsack(self._prices.problem(sensitivity, candidates or self._prices.candidates()))
-            if plans is None
-            else Row(plans, self._prices, sensitivity)
-        )
         self._budget = budget
         if budget.size is not None and dense_size_bytes is None:
             raise InputError("budget.size needs the size of the dense file.", "Export the dense model first.")
-        self._sum = self._prices.latencies({})
-        self.dense_seconds = self._sum.copy()
-        self._offset, self._slope = np.zeros_like(self._sum), np.ones_like(self._sum)
-        self._overhead = np.array([table.overhead_seconds for table in tables])
-        self._ceiling = np.full_like(self._sum, np.inf)
+        self._sensitivity, self._plans = sensitivity, plans
+        summed, elements = self._prices.latencies({}), self._prices.elements({})
+        self.dense_seconds = summed
+        self._graphs = [
+            WholeGraph(float(seconds), elements, table.overhead_seconds)
+            for seconds, table in zip(summed, tables, strict=True)
+        ]
+        self._too_slow: list[Widths] = []
+        self._candidates = candidates
+        self._choose = self._chooser(self._prices)
+
+    def _chooser(self, prices: Prices) -> Chooser:
+        if self._plans is not None:
+            return Row(self._plans, prices, self._sensitivity)
+        return Knapsack(prices.problem(self._sensitivity, self._candidates or prices.candidates()))
 
     @property
     def allowed(self) -> np.ndarray:
@@ -94,25 +100,29 @@ class Planner:
         return np.where(allowed >= self.dense_seconds, allowed, (1 - MARGIN) * allowed)  # dense holds its own latency
 
     def calibrate(self, dense: np.ndarray) -> None:
-        """Stretch the operators' latencies so that they add up to the dense graph's, as it was measured."""
-        assert dense.shape == self._sum.shape
+        """Learn what the dense graph takes, as it was measured."""
+        assert dense.shape == self.dense_seconds.shape
         self.dense_seconds = dense
-        self._offset = np.minimum(self._overhead, 0.5 * dense)
-        self._slope = (dense - self._offset) / self._sum
+        self._learn({}, dense)
 
     def predicted(self, widths: Widths) -> np.ndarray:
         """Return the whole graph's latency on each target, in seconds."""
-        return np.asarray(self._offset + self._slope * self._prices.latencies(widths))
+        summed = self._prices.latencies(widths)
+        return np.array([graph.latency(float(it)) for graph, it in zip(self._graphs, summed, strict=True)])
 
     def correct(self, widths: Widths, measured: np.ndarray) -> None:
-        """Lay the line through the dense graph and this one; never plan as dear again as what was too slow."""
-        summed = self._prices.latencies(widths)
-        slope = (self.dense_seconds - measured) / np.maximum(self._sum - summed, 1e-12)
-        offset = self.dense_seconds - slope * self._sum
-        sound = (slope > 0) & (offset >= 0)
-        self._slope = np.where(sound, slope, measured / summed)
-        self._offset = np.where(sound, offset, 0.0)
-        self._ceiling = np.where(measured > self._aim, np.minimum(self._ceiling, STEP_DOWN * summed), self._ceiling)
+        """Learn what a graph takes; never plan as dear again as what was too slow."""
+        self._learn(widths, measured)
+        if not self.fits(measured):
+            self._too_slow.append(widths)
+
+    def _learn(self, widths: Widths, measured: np.ndarray) -> None:
+        unrated = self._prices.at_rates(np.zeros((len(self._graphs), len(self._prices.kinds))))
+        summed, elements = unrated.latencies(widths), unrated.elements(widths)
+        for graph, operators, seconds in zip(self._graphs, summed, measured, strict=True):
+            graph.learn(float(operators), elements, float(seconds))
+        self._prices = unrated.at_rates(np.stack([graph.rates for graph in self._graphs]))
+        self._choose = self._chooser(self._prices)
 
     def solve(self) -> Solution:
         """Return the best widths under the budgets as predicted now.
@@ -120,7 +130,8 @@ class Planner:
         Raises:
             InfeasibleError: There are none; it names the nearest budgets that can be held.
         """
-        seconds, size = np.minimum(self._summed(self._aim), self._ceiling), self._weights_allowed()
+        ceilings = [STEP_DOWN * self._prices.latencies(widths) for widths in self._too_slow]
+        seconds, size = np.min([self._summed(self._aim), *ceilings], axis=0), self._weights_allowed()
         try:
             return self._choose(np.append(seconds, size))
         except InfeasibleError as error:
@@ -137,8 +148,8 @@ class Planner:
         return self._choose(np.append(self._summed((1 + ROUNDING) * ratio * self.dense_seconds), np.inf))
 
     def _summed(self, seconds: np.ndarray) -> np.ndarray:
-        """Return the sum of operators' latencies that makes a whole graph of some latency."""
-        return np.asarray((seconds - self._offset) / self._slope)
+        """Return the sum of operators' and activations' latencies that makes a whole graph of some latency."""
+        return np.array([graph.summed(float(it)) for graph, it in zip(self._graphs, seconds, strict=True)])
 
     def _reachable(self, limits: np.ndarray) -> bool:
         try:

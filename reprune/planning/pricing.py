@@ -1,6 +1,8 @@
 """What widths cost: an analysis and latency tables turned into a problem for the planner."""
 
+import copy
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -63,17 +65,43 @@ class Prices:
             first.setdefault(op.name, op)
         self._weighed = {id(op) for op in first.values()}  # a weight that several operators share is stored once
         self._tables = tables
+        self._kind = {group.name: group.kind for group in analysis.groups}
+        self.kinds = tuple(sorted(set(self._kind.values())))
+        """Kinds of groups, whose activations differ in what is done with them."""
+        self._elements = dict.fromkeys(self._dense, 0)
+        for op, shape in self._operators:
+            for name, cells in op.out_cells.items():
+                self._elements[name] += cells * shape.rows * math.prod(shape.output_spatial())
+        self._rates = np.zeros((len(tables), len(self.kinds)))
 
     @property
     def dense(self) -> dict[str, int]:
         """Return the dense widths by group."""
         return dict(self._dense)
 
+    def at_rates(self, rates: np.ndarray) -> "Prices":
+        """Return prices in which activations cost something too.
+
+        Args:
+            rates: Seconds for each element of the activations of each kind, ``[targets, kinds]``.
+        """
+        found = copy.copy(self)
+        found._rates = rates
+        return found
+
+    def elements(self, widths: Mapping[str, int]) -> np.ndarray:
+        """Return the elements that operators write to groups of each kind, for one example, ``[kinds]``."""
+        now = self._dense | dict(widths)
+        return np.array(
+            [sum(self._elements[n] * now[n] for n, k in self._kind.items() if k == kind) for kind in self.kinds]
+        )
+
     def latencies(self, widths: Mapping[str, int]) -> np.ndarray:
-        """Return the sum of the operators' latencies for each target, in seconds, ``[targets]``."""
-        total = np.zeros(len(self._tables))
+        """Return the sum of operators' latencies, and of activations', for each target, in seconds, ``[targets]``."""
+        now = self._dense | dict(widths)
+        total = np.asarray(self._rates @ self.elements(now), dtype=float)
         for operator, shape in self._operators:
-            total += self._latency(operator, shape, self._dense | dict(widths))
+            total += self._latency(operator, shape, now)
         return total
 
     def removed_bytes(self, widths: Mapping[str, int]) -> float:
@@ -88,13 +116,15 @@ class Prices:
     def problem(self, sensitivity: Sensitivity, candidates: Mapping[str, Sequence[int]]) -> Problem:
         """Return the planner's problem.
 
-        Its budgets are the sum of operator latencies on each target, in seconds, and the bytes of the operators'
-        weights, in this order.
+        Its budgets are the sum of operator and activation latencies on each target, in seconds, and the bytes of the
+        operators' weights, in this order.
         """
         names = tuple(candidates)
         widths = tuple(tuple(candidates[name]) for name in names)
         losses = tuple(sensitivity.losses(name, candidates[name]) for name in names)
         costs = [cost for operator, shape in self._operators for cost in self._costs(operator, shape, names, widths)]
+        if self._rates.any():
+            costs += [Cost((g,), self._activations(name, widths[g])) for g, name in enumerate(names)]
         return Problem(names, widths, losses, tuple(costs))
 
     def candidates(self, *, least: int = 1) -> dict[str, list[int]]:
@@ -123,13 +153,13 @@ class Prices:
         return kept[::-1]
 
     def _steps(self, name: str, touching: list[tuple[CoupledOperator, OperatorShape]], least: int) -> set[int]:
-        """Return the widths at which an operator's channels fill whole blocks, or half of one in a narrow group."""
+        """Return the widths at which an operator's channels fill whole blocks, or half of one."""
         block = 1
         for operator, shape in touching:
             for axis, cells in self._axes(operator, shape, name):
                 block = max(block, -(-axis.block // cells))
         dense = self._dense[name]
-        half = {block // 2} if block >= 8 and dense <= 2 * block else set()  # below a block, a layout must be changed
+        half = {block // 2} if block >= 8 else set()
         steps = set(range(block, dense, block)) | half
         return {width for width in steps if least <= width < dense} or set(range(least, dense))
 
@@ -145,7 +175,10 @@ class Prices:
         """Return the summed latency over targets, each as a share of its dense sum."""
         now = self._dense | dict(widths)
         whole = self.latencies({})
-        return float(sum((self._latency(op, shape, now) / whole).sum() for op, shape in operators))
+        activations = sum(self._activations(name, [width])[0, :-1] for name, width in widths.items())
+        return float(sum((self._latency(op, shape, now) / whole).sum() for op, shape in operators)) + float(
+            np.sum(activations / whole)
+        )
 
     def _latency(self, operator: CoupledOperator, shape: OperatorShape, widths: Mapping[str, int]) -> np.ndarray:
         i, o = _channels(operator, self._dense, widths)
@@ -158,6 +191,11 @@ class Prices:
         i, o = _channels(operator, self._dense, widths)
         share = 1 if _depthwise(operator) else i / _channels(operator, self._dense, self._dense)[0]
         return float(FLOAT_BYTES * o * (share * np.prod(operator.weight_shape[1:]) + 1))
+
+    def _activations(self, name: str, widths: Sequence[int]) -> np.ndarray:
+        """Return what a group's activations cost at some widths, ``[widths, targets + 1]``; they take no bytes."""
+        rates = self._rates[:, self.kinds.index(self._kind[name])] * self._elements[name]
+        return np.stack([np.append(width * rates, 0.0) for width in widths])
 
     def _price(self, operator: CoupledOperator, shape: OperatorShape, widths: Mapping[str, int]) -> np.ndarray:
         return np.append(self._latency(operator, shape, widths), self._bytes(operator, widths))

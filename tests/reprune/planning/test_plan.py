@@ -19,6 +19,8 @@ from reprune.planning.sensitivity import Curve, CurvePoint, Sensitivity
 from reprune.quantity import LatencyLimit, SizeLimit
 
 BLOCK = 16
+CALL = 20e-6
+"""Seconds of a call, whatever it computes."""
 
 
 def operator(name, out_width, in_width, in_cells, out_cells, *, kind="conv", kernel=3, size=8, groups=1):
@@ -40,7 +42,7 @@ def residual_net(blocks=4, width=64):
         operators.append(operator(f"block{k}.b", width, width, {f"inner{k}": 1}, {"stream": 1}))
     operators.append(operator("fc", 10, width, {"stream": 1}, {}, kind="linear"))
     names = ["stream", *(f"inner{k}" for k in range(blocks))]
-    groups = tuple(SimpleNamespace(name=name, width=width) for name in names)
+    groups = tuple(SimpleNamespace(name=name, kind="channel", width=width) for name in names)
     return SimpleNamespace(groups=groups, operators=tuple(operators))
 
 
@@ -50,8 +52,10 @@ def concatenating_net(branches=5, width=32):
     operators = [operator(name, width, 3, {}, {name: 1}) for name in names]
     operators.append(operator("mix", 64, branches * width, dict.fromkeys(names, 1), {"mixed": 1}))
     operators.append(operator("head", 10, 64, {"mixed": 1}, {}, kernel=1))
-    groups = tuple(SimpleNamespace(name=name, width=32) for name in names)
-    return SimpleNamespace(groups=(*groups, SimpleNamespace(name="mixed", width=64)), operators=tuple(operators))
+    groups = tuple(SimpleNamespace(name=name, kind="channel", width=32) for name in names)
+    return SimpleNamespace(
+        groups=(*groups, SimpleNamespace(name="mixed", kind="channel", width=64)), operators=tuple(operators)
+    )
 
 
 def kernel_seconds(shape, in_width, out_width):
@@ -77,7 +81,8 @@ def table(analysis, batch_size=1):
         key: OperatorLatency(points=tuple((i, o, s) for (i, o), s in sorted(points.items())), **axes)
         for key, points in shapes.items()
     }
-    return LatencyTable(key=f"planted-{batch_size}", target=Target(batch_size=batch_size), operators=operators)
+    target = Target(batch_size=batch_size)
+    return LatencyTable(key=f"planted-{batch_size}", target=target, operators=operators, overhead_seconds=CALL)
 
 
 def sensitivity(analysis):
@@ -96,7 +101,7 @@ def budget(latency="0.5x", size=None):
     return SimpleNamespace(latency=LatencyLimit.model_validate(latency), size=limit)
 
 
-def whole_graph(analysis, tables, *, scale=1.3, offset=20e-6, bend=0.0):
+def whole_graph(analysis, tables, *, scale=1.3, offset=CALL, bend=0.0):
     """Return a planted stop-watch: operators, overhead, and a bend that no sum of operators predicts."""
     prices = Prices(analysis, tables)
 
