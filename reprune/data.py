@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 
 from reprune import entrypoints
 from reprune.errors import InputError
-from reprune.workload import Workload
+from reprune.workload import Evaluation
 
 EVALUATION_BATCH = 256
 
@@ -26,11 +26,11 @@ class Data:
     """The splits of a workload, each loaded once and checked for the errors that would surface late.
 
     Args:
-        workload: Names the loading function and the splits that come from elsewhere.
+        source: A workload, or an evaluation: names the loading function and the splits that come from elsewhere.
     """
 
-    def __init__(self, workload: Workload) -> None:
-        self._workload = workload
+    def __init__(self, source: Evaluation) -> None:
+        self._source = source
         self._load = cache(self._load_split)
 
     def split(self, name: str) -> Dataset[Any]:
@@ -42,7 +42,7 @@ class Data:
         dataset = self._load(name)
         if dataset is None:
             raise InputError(
-                f"data: {self._workload.data} has no {name} split.",
+                f"data: {self._source.data or 'the workload'} has no {name} split.",
                 f"Return a dataset for {name!r}, or name an .npz file or an entry point under `splits`.",
             )
         return dataset
@@ -76,10 +76,12 @@ class Data:
         return inputs
 
     def _load_split(self, name: str) -> Dataset[Any] | None:
-        elsewhere = self._workload.splits.get(cast(Any, name))
+        elsewhere = self._source.splits.get(cast(Any, name))
         if elsewhere is not None and ":" not in elsewhere:
             return _from_npz(elsewhere, key=f"splits.{name}")
-        entry_point = elsewhere or self._workload.data
+        entry_point = elsewhere or self._source.data
+        if entry_point is None:
+            return None
         key = f"splits.{name}" if elsewhere else "data"
         function = entrypoints.resolve(entry_point, key=key)
         try:

@@ -9,7 +9,7 @@ from torch import Tensor
 from reprune import entrypoints
 from reprune.data import Data
 from reprune.errors import InputError
-from reprune.workload import Workload
+from reprune.workload import Evaluation
 
 IGNORED_TOKEN = -100
 """Target of a token that neither loss nor score looks at."""
@@ -156,9 +156,9 @@ def find(name: str) -> Task:
     return task
 
 
-def of(workload: Workload, data: Data) -> Task:
-    """Return the task of a workload; regression is scored relative to the variance of the test split."""
-    task = find(workload.task)
+def of(evaluation: Evaluation, data: Data) -> Task:
+    """Return the task that is asked for; regression is scored relative to the variance of the test split."""
+    task = find(evaluation.task)
     if isinstance(task, Regression):
         targets = torch.cat([targets.reshape(len(targets), -1) for _, targets in data.batches("test")])
         variance = float(targets.double().var(dim=0, correction=0).mean())

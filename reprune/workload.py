@@ -5,7 +5,7 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -111,25 +111,18 @@ class Finetune(Section):
     """Softening of both outputs in the distillation loss."""
 
 
-class Workload(Section):
-    """A model and data to keep pruned."""
+class Evaluation(Section):
+    """What models are judged by: data, a task, targets, and what may be lost. A workload without a model."""
 
-    name: str = Field(max_length=63)
-    """Name in the registry: lower-case letters, digits and dashes."""
+    name: str = Field("model", max_length=63)
+    """What it is called in reports: lower-case letters, digits and dashes."""
 
-    model: EntryPoint
-    """``module:callable`` that takes nothing and returns a ``torch.nn.Module`` with its own initial weights."""
-
-    data: EntryPoint
-    """``module:callable`` that takes a split's name (train, validation, test, production) and returns a dataset of
-    ``(input, target)``; it raises ``KeyError`` or returns ``None`` where there is no production data."""
+    data: EntryPoint | None = None
+    """``module:callable`` that takes a split's name and returns a dataset of ``(input, target)``; not needed where
+    ``splits`` names the data."""
 
     code: str | None = None
-    """Folder that the entry points are imported from; by default the folder of the workload file."""
-
-    weights: str | None = None
-    """Weights of a model that is trained already, on disk or on S3: a ``.safetensors`` file or a saved ``state_dict``.
-    Training is skipped."""
+    """Folder that the entry points are imported from; by default the folder of this file."""
 
     task: str = "classification"
     """``classification``, ``regression``, ``language-modeling``, or ``module:object`` for a task of your own."""
@@ -141,14 +134,17 @@ class Workload(Section):
     """Where the model is served: one target, or a list."""
 
     budget: Budget = Budget()
-    train: Train = Train()
-    prune: Prune = Prune()
-    finetune: Finetune = Finetune()
     gate: GatePolicy = GatePolicy()
-    drift: DriftPolicy = DriftPolicy()
 
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of everything random."""
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not _NAME.match(value):
+            raise ValueError("is not a name; use lower-case letters, digits and dashes, like my-model")
+        return value
 
     @field_validator("target", mode="before")
     @classmethod
@@ -164,13 +160,6 @@ class Workload(Section):
             raise ValueError("names the same target twice; remove one")
         return value
 
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, value: str) -> str:
-        if not _NAME.match(value):
-            raise ValueError("is not a name; use lower-case letters, digits and dashes, like my-model")
-        return value
-
     @field_validator("task")
     @classmethod
     def _known_task(cls, value: str) -> str:
@@ -178,9 +167,35 @@ class Workload(Section):
             return value
         raise ValueError(f"is not a task; use one of {', '.join(TASKS)}, or module:object for your own")
 
+
+class Workload(Evaluation):
+    """A model and data to keep pruned."""
+
+    name: str = Field(max_length=63)
+    """Name in the registry: lower-case letters, digits and dashes."""
+
+    model: EntryPoint
+    """``module:callable`` that takes nothing and returns a ``torch.nn.Module`` with its own initial weights."""
+
+    data: EntryPoint
+    """``module:callable`` that takes a split's name (train, validation, test, production) and returns a dataset of
+    ``(input, target)``; it raises ``KeyError`` or returns ``None`` where there is no production data."""
+
+    weights: str | None = None
+    """Weights of a model that is trained already, on disk or on S3: a ``.safetensors`` file or a saved ``state_dict``.
+    Training is skipped."""
+
+    train: Train = Train()
+    prune: Prune = Prune()
+    finetune: Finetune = Finetune()
+    drift: DriftPolicy = DriftPolicy()
+
     def replace(self, **changes: Any) -> "Workload":
         """Return a copy with some keys changed, validated like a new one."""
         return parse(self.model_dump(mode="json") | changes, origin=self.name)
+
+
+_E = TypeVar("_E", bound=Evaluation)
 
 
 def shipped() -> list[str]:
@@ -195,24 +210,18 @@ def load(reference: str) -> Workload:
     Raises:
         InputError: No such workload or file, or its contents are not a workload.
     """
-    if reference in shipped():
-        text = (resources.files(SHIPPED) / reference.replace("-", "_") / "workload.yaml").read_text()
-        return parse(_yaml(text, reference), origin=reference)
-    path = Path(reference)
-    if not path.is_file():
-        guess = difflib.get_close_matches(reference, shipped(), n=1)
-        hint = f"did you mean {guess[0]}? Otherwise " if guess else ""
-        raise InputError(
-            f"There is no workload {reference!r}: it is neither a file nor one of {', '.join(shipped())}.",
-            f"{hint}name a YAML file; `reprune init` writes one to start from.",
-        )
-    raw = _yaml(path.read_text(), reference)
-    if isinstance(raw, dict):
-        folder = path.resolve().parent
-        raw["code"] = str((folder / str(raw.get("code") or ".")).resolve())
-        raw["weights"] = _beside(folder, raw.get("weights"))
-        if isinstance(raw.get("splits"), dict):
-            raw["splits"] = {split: _beside(folder, where) for split, where in raw["splits"].items()}
+    return parse(_raw(reference), origin=reference)
+
+
+def load_evaluation(reference: str) -> Evaluation:
+    """Return what models are judged by: a workload as in `load`, or a YAML file with those of its keys alone.
+
+    Raises:
+        InputError: No such workload or file, or its contents are neither.
+    """
+    raw = _raw(reference)
+    if isinstance(raw, dict) and "model" not in raw:
+        return _validated(Evaluation, raw, origin=reference)
     return parse(raw, origin=reference)
 
 
@@ -226,10 +235,37 @@ def parse(raw: Any, *, origin: str) -> Workload:
     Raises:
         InputError: Naming every offending key, its value and the remedy.
     """
+    return _validated(Workload, raw, origin=origin)
+
+
+def _raw(reference: str) -> Any:
+    if reference in shipped():
+        text = (resources.files(SHIPPED) / reference.replace("-", "_") / "workload.yaml").read_text()
+        return _yaml(text, reference)
+    path = Path(reference)
+    if not path.is_file():
+        guess = difflib.get_close_matches(reference, shipped(), n=1)
+        hint = f"did you mean {guess[0]}? Otherwise " if guess else ""
+        raise InputError(
+            f"There is no workload {reference!r}: it is neither a file nor one of {', '.join(shipped())}.",
+            f"{hint}name a YAML file; `reprune init` writes one to start from.",
+        )
+    raw = _yaml(path.read_text(), reference)
+    if isinstance(raw, dict):
+        folder = path.resolve().parent
+        raw["code"] = str((folder / str(raw.get("code") or ".")).resolve())
+        if raw.get("weights") is not None:
+            raw["weights"] = _beside(folder, raw["weights"])
+        if isinstance(raw.get("splits"), dict):
+            raw["splits"] = {split: _beside(folder, where) for split, where in raw["splits"].items()}
+    return raw
+
+
+def _validated(kind: type[_E], raw: Any, *, origin: str) -> _E:
     if not isinstance(raw, dict):
         raise InputError(f"{origin} is not a workload: it holds no keys.", "`reprune init` writes one to start from.")
     try:
-        return Workload.model_validate(raw)
+        return kind.model_validate(raw)
     except ValidationError as error:
         lines = [_explain(item) for item in error.errors()]
         raise InputError(

@@ -32,7 +32,7 @@ def show(
     if "gate" in records:
         show_comparison(console, records["gate"]["comparison"])
         console.print()
-        _show_verdict(console, records["gate"])
+        show_checks(console, records["gate"]["checks"])
     style = {"promoted": "bold green", "rejected": "bold red"}.get(ended.kind, "bold")
     label = {"promoted": "promote", "rejected": "reject", "nothing-to-do": "nothing to do"}[ended.kind]
     console.print(Text(f"  {label:<14}", style=style) + Text(ended.reason))
@@ -90,11 +90,12 @@ def show_comparison(console: "Console", rows: list[dict[str, Any]]) -> None:
     )
 
 
-def _show_verdict(console: "Console", gate: dict[str, Any]) -> None:
+def show_checks(console: "Console", checks: list[dict[str, Any]]) -> None:
+    """Print every check that can block or did not pass, and how many more passed; a row is what the gate recorded."""
     from rich.text import Text
 
     marks = {"passed": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "inconclusive": ("?", "red")}
-    made = [check for check in gate["checks"] if check["status"] != "skipped"]
+    made = [check for check in checks if check["status"] != "skipped"]
     shown = [check for check in made if check["severity"] == "block" or check["status"] != "passed"]
     for check in shown:
         mark, style = marks[check["status"]]

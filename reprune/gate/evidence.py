@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,7 +19,10 @@ from reprune.hardware.session import open_session
 from reprune.hardware.target import Target
 from reprune.onnx.parity import Parity
 from reprune.tasks import Task
-from reprune.workload import Workload
+from reprune.workload import Evaluation
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 DENSE, CANDIDATE, CHAMPION = "dense", "pruned", "champion"
 RECORDED_EXAMPLES = 8
@@ -60,7 +63,7 @@ class Evidence:
         size_bytes: Size of each ONNX file.
         sha256: Digest of each ONNX file.
         benchmarks: Timings, one for each target.
-        parity: Differences at each hop from torch to what is served, by the hop's name.
+        parity: Differences at each hop from torch to what is served, by its name; None where there is no torch model.
         probe: How a fresh process fared with the candidate; None where it was not tried.
     """
 
@@ -73,12 +76,12 @@ class Evidence:
     size_bytes: dict[str, int]
     sha256: dict[str, str]
     benchmarks: Sequence[Benchmark] = ()
-    parity: Mapping[str, Parity] = field(default_factory=dict)
+    parity: Mapping[str, Parity] | None = field(default_factory=dict)
     probe: serving.Probe | None = None
 
 
 def collect(
-    workload: Workload,
+    evaluation: Evaluation,
     *,
     dense: str | Path,
     candidate: str | Path,
@@ -95,25 +98,25 @@ def collect(
     Memory grows with the number of examples by a few numbers each; outputs are never kept.
 
     Args:
-        workload: Names data, task and targets; the models run on the first target.
+        evaluation: Names data, task and targets; the models run on the first target.
         dense: ONNX file of the dense model.
         candidate: ONNX file of the pruned model.
         champion: ONNX file of the present champion.
         benchmarks: What was timed, with the candidate as ``pruned``.
-        parity: What was compared with torch, by the name of the hop.
+        parity: What was compared with torch, by the name of the hop; None where the files came without a torch model.
         recording: Inputs and answers written by `reprune.gate.serving.record`; by default the candidate's own first
             answers are recorded.
         slices: Further named parts of the split, boolean ``[N]`` each.
-        data: The workload's data, where it is loaded already.
+        data: The evaluation's data, where it is loaded already.
         split: The split to run over.
 
     Raises:
         InputError: A file is missing, refused by the runtime, or does not fit the data.
     """
     paths = {DENSE: Path(dense), CANDIDATE: Path(candidate)} | ({CHAMPION: Path(champion)} if champion else {})
-    target = workload.target[0]
-    data = data or Data(workload)
-    task = tasks.of(workload, data)
+    target = evaluation.target[0]
+    data = data or Data(evaluation)
+    task = tasks.of(evaluation, data)
     runner = _Runner(paths, target, task)
     for inputs, targets in data.batches(split):
         runner.add(inputs, targets)
@@ -128,7 +131,7 @@ def collect(
         size_bytes={name: _size(path) for name, path in paths.items()},
         sha256={name: digest.of_file(path) for name, path in paths.items()},
         benchmarks=tuple(benchmarks),
-        parity=dict(parity or {}),
+        parity=parity,
         probe=serving.probe(paths[CANDIDATE], target, recording=recording, examples=runner.first),
     )
 
@@ -150,7 +153,7 @@ class _Runner:
         """Run one batch."""
         outputs = {name: self._run(name, inputs) for name in self._sessions}
         if not self.first:
-            feed = self._feed(CANDIDATE, inputs)
+            feed = feed_for(self._sessions[CANDIDATE], inputs, name=CANDIDATE)
             self.first = {key: value[:RECORDED_EXAMPLES] for key, value in feed.items()}
         for name, output in outputs.items():
             self._keep(name, output, targets, outputs[DENSE])
@@ -173,26 +176,9 @@ class _Runner:
             return None
         return np.concatenate(self._targets)
 
-    def _feed(self, name: str, inputs: Any) -> dict[str, np.ndarray]:
-        names = [item.name for item in self._sessions[name].get_inputs()]
-        if isinstance(inputs, dict):
-            missing = [key for key in names if key not in inputs]
-            if missing:
-                raise InputError(
-                    f"data: the {name} model asks for {missing[0]!r}, which the data lacks.", "Export it again."
-                )
-            return {key: inputs[key].numpy() for key in names}
-        given = tensors(inputs)
-        if len(given) != len(names):
-            raise InputError(
-                f"data: the {name} model takes {len(names)} inputs ({', '.join(names)}), the data gives {len(given)}.",
-                "Export the model with the inputs that the dataset yields.",
-            )
-        return {key: value.numpy() for key, value in zip(names, given, strict=True)}
-
     def _run(self, name: str, inputs: Any) -> Any:
         try:
-            values = self._sessions[name].run(None, self._feed(name, inputs))
+            values = self._sessions[name].run(None, feed_for(self._sessions[name], inputs, name=name))
         except InputError:
             raise
         except Exception as error:  # the runtime's exceptions share no base class of their own
@@ -241,6 +227,34 @@ class _Runner:
         last = {name: {key: parts[-1] for key, parts in rows.items()} for name, rows in self._rows.items()}
         if self._targets and "predicted_class" in last[DENSE]:
             self.gallery.add(inputs, self._targets[-1], last[DENSE], last[CANDIDATE])
+
+
+def feed_for(session: "InferenceSession", inputs: Any, *, name: str) -> dict[str, np.ndarray]:
+    """Return collated inputs under the names that a graph asks for.
+
+    Args:
+        session: A session of the model.
+        inputs: A tensor, a tuple of tensors in the graph's order, or a dict of tensors by its names.
+        name: What the model is called in messages.
+
+    Raises:
+        InputError: The data has other inputs than the graph.
+    """
+    names = [item.name for item in session.get_inputs()]
+    if isinstance(inputs, dict):
+        missing = [key for key in names if key not in inputs]
+        if missing:
+            raise InputError(
+                f"data: the {name} model asks for {missing[0]!r}, which the data lacks.", "Export it again."
+            )
+        return {key: inputs[key].numpy() for key in names}
+    given = tensors(inputs)
+    if len(given) != len(names):
+        raise InputError(
+            f"data: the {name} model takes {len(names)} inputs ({', '.join(names)}), the data gives {len(given)}.",
+            "Export the model with the inputs that the dataset yields.",
+        )
+    return {key: value.numpy() for key, value in zip(names, given, strict=True)}
 
 
 def _changed(output: Any, dense: Any) -> Tensor | None:

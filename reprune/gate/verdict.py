@@ -52,6 +52,11 @@ class Check(BaseModel):
         """Whether this check did not pass but lets the candidate through."""
         return self.severity == "warn" and self.status in ("failed", "inconclusive")
 
+    @property
+    def outcome(self) -> str:
+        """The status, where what does not pass but lets the candidate through is a ``warning``."""
+        return "warning" if self.warns else self.status
+
 
 class Verdict(BaseModel):
     """The gate's decision about one candidate.

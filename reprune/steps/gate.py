@@ -9,7 +9,6 @@ from reprune.gate import evidence as gathering
 from reprune.gate.evidence import Evidence
 from reprune.gate.judge import judge
 from reprune.gate.statistics import mean_interval
-from reprune.gate.verdict import Check
 from reprune.hardware.benchmark import CONTROL, Benchmark
 from reprune.onnx.parity import Parity
 from reprune.step import Step
@@ -41,7 +40,7 @@ def run(step: Step, *, exported: Path, evidence: list[str], verdict: Path, repor
     step.record = {
         "decision": "promote" if judged.passed else "reject",
         "comparison": _comparison(gathered, models, benchmarks[0], step.workload.gate.confidence),
-        "checks": [check.model_dump(mode="json") | {"status": _status(check)} for check in judged.checks],
+        "checks": [check.model_dump(mode="json") | {"status": check.outcome} for check in judged.checks],
         "reasons": judged.reasons(),
         "champion": pointer.model_dump(mode="json") if pointer else None,
     }
@@ -81,8 +80,3 @@ def _comparison(
         "control_interval": [control.low, control.high],
     }
     return rows
-
-
-def _status(check: Check) -> str:
-    """Return how a check ended as the console and the metrics name it: a failure that does not block is a warning."""
-    return "warning" if check.warns else check.status

@@ -76,6 +76,12 @@ def test_sparse_weights(tmp_path):
     assert len(page.ran) == 3 and (tmp_path / "masks.safetensors").exists()
 
 
+def test_gate_in_ci(tmp_path):
+    page = Page("docs/gate-in-ci.md", tmp_path)
+    page.act()
+    assert len(page.ran) == 2 and all((tmp_path / name).exists() for name in ("verdict.json", "gate.xml", "gate.html"))
+
+
 def test_the_digits_of_the_front_page(tmp_path):
     """Whether it is promoted is for the gate to say; what is measured here is what the front page promises."""
     command = [sys.executable, "-m", "reprune", "run", "digits", "--json"]
