@@ -7,35 +7,44 @@ from typing import TYPE_CHECKING, Any
 from reprune.champion import ONNX, champion
 from reprune.errors import InputError
 from reprune.registry import Registry, workloads
-from reprune.store import Store
+from reprune.store import Store, fetch_file
 
 if TYPE_CHECKING:
     from reprune.structure import Inputs
 
 
 def onnx_file(
-    reference: str, store: Store, scratch: Path, *, shapes: Mapping[str, Sequence[int]] | None = None
+    reference: str,
+    store: Store,
+    scratch: Path,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    example: "Inputs | None" = None,
 ) -> Path:
     """Return the ONNX file of a model.
 
     Args:
-        reference: An ONNX file; a folder with ``model.onnx`` in it; the folder of a bundle, which is exported; a
-            workload of the store, for its champion; or ``WORKLOAD@VERSION``.
+        reference: An ONNX file, here or on S3; a folder with ``model.onnx`` in it; the folder of a bundle, which is
+            exported; a workload of the store, for its champion; or ``WORKLOAD@VERSION``.
         store: Where workloads are looked up.
         scratch: A folder for what is fetched or exported.
-        shapes: Shapes by input name, to export a bundle with; by default as the data that it was made with.
+        shapes: Shapes by input name, to export a bundle with.
+        example: Inputs to export a bundle with; by default, without shapes, those of the data that it was made with.
 
     Raises:
         InputError: There is no such file, folder or workload, or the folder holds no model.
         IntegrityError: A version or a bundle is damaged.
     """
+    if "://" in reference:
+        scratch.mkdir(parents=True, exist_ok=True)
+        return fetch_file(reference, scratch)
     path = Path(reference)
     if path.is_file():
         return path
     if (path / ONNX).is_file():
         return path / ONNX
     if path.is_dir():
-        return _exported(path, scratch, shapes or {})
+        return _exported(path, scratch, shapes or {}, example)
     workload, at, version = reference.partition("@")
     if "/" in reference or path.suffix or workload not in workloads(store):
         raise InputError(
@@ -46,7 +55,7 @@ def onnx_file(
     return Registry(store, workload).fetch(chosen, scratch / reference, only=[ONNX]) / ONNX
 
 
-def _exported(folder: Path, scratch: Path, shapes: Mapping[str, Sequence[int]]) -> Path:
+def _exported(folder: Path, scratch: Path, shapes: Mapping[str, Sequence[int]], example: "Inputs | None") -> Path:
     from reprune import bundle
 
     if not (folder / bundle.DESCRIPTION).is_file():
@@ -59,7 +68,8 @@ def _exported(folder: Path, scratch: Path, shapes: Mapping[str, Sequence[int]]) 
     written = scratch / f"{folder.resolve().name}.onnx"
     scratch.mkdir(parents=True, exist_ok=True)
     description = bundle.Description.read(folder)
-    export(bundle.load(folder), _example(folder, description.lineage, shapes), written)
+    inputs = _example(folder, description.lineage, shapes) if example is None else example
+    export(bundle.load(folder), inputs, written)
     return written
 
 

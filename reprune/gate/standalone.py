@@ -73,12 +73,12 @@ def gate(
     named = {DENSE: dense, CANDIDATE: candidate} | ({CHAMPION: champion} if champion else {})
     for target in evaluation.target:
         target.check()
+    data = Data(evaluation)
+    example = data.example(split="test")
     files = {}
     for name, reference in named.items():
         progress(f"reading {name}", None)
-        files[name] = onnx_file(reference, store, scratch / name)
-    data = Data(evaluation)
-    data.split("test")
+        files[name] = onnx_file(reference, store, scratch / name, example=example)
     benchmarks, recordings = _timed(evaluation, files, data, scratch, seconds, progress)
     progress("answering the test split", None)
     found = gathering.collect(

@@ -109,14 +109,16 @@ def test_a_model_that_is_only_replaced_needs_no_gain(folder):
     assert "as fast as dense" not in done.stdout
 
 
-def test_an_onnx_file_that_differs_from_its_bundle_is_caught(folder):
+def test_an_onnx_file_that_differs_from_its_bundle_is_caught(folder, monkeypatch):
     (folder / "own.py").write_text(
         "from torch import nn\n\n\ndef build():\n"
         "    return nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 4))\n"
     )
+    monkeypatch.syspath_prepend(folder)
     reprune.save(trained(32), folder / "bundle", factory="own:build")
-    (folder / "bundle" / "model.onnx").write_bytes((folder / "pruned.onnx").read_bytes())
     arguments = ("--candidate", "bundle", "--dense", "dense.onnx", "--policy", "policy.yaml")
+    assert "torch → ONNX" in gate(folder, *arguments).stdout  # exported for the occasion
+    (folder / "bundle" / "model.onnx").write_bytes((folder / "pruned.onnx").read_bytes())
     assert "torch → ONNX" in gate(folder, *arguments).stdout
     (folder / "bundle" / "model.onnx").write_bytes((folder / "blind.onnx").read_bytes())
     assert "torch → ONNX: outputs differ" in gate(folder, *arguments, code=1).stdout
