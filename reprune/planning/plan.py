@@ -47,6 +47,7 @@ class Plan(BaseModel):
         dense_seconds: Latency of the dense model: measured, or the sum of its operators where nothing was measured.
         predicted_latency_seconds: Latency of the plan, predicted.
         measured_latency_seconds: Latency of the plan's untrained graph, measured; None where it was not.
+        dense_size_bytes: Size of the dense file; None where it is not known.
         size_bytes: Predicted size of the served file; None where the dense size is not known.
         size_budget_bytes: Size allowed.
         predicted_loss: Predicted rise of the loss before any recovery.
@@ -64,6 +65,7 @@ class Plan(BaseModel):
     dense_seconds: tuple[float, ...]
     predicted_latency_seconds: tuple[float, ...]
     measured_latency_seconds: tuple[float, ...] | None
+    dense_size_bytes: float | None = None
     size_bytes: float | None
     size_budget_bytes: float | None
     predicted_loss: float
@@ -177,6 +179,7 @@ def _plan(
         dense_seconds=tuple(planner.dense_seconds),
         predicted_latency_seconds=tuple(predicted),
         measured_latency_seconds=None if measured is None else tuple(measured),
+        dense_size_bytes=planner.dense_size_bytes,
         size_bytes=size,
         size_budget_bytes=limit,
         predicted_loss=solution.loss,

@@ -1,13 +1,19 @@
 """A dense model on its targets, with everything that a plan of it is made from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from reprune import tasks
 from reprune.data import Batch, Data
+from reprune.dense import Dense, find
+from reprune.entrypoints import use_code
+from reprune.hardware import profiles
 from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.target import machine
 from reprune.planning import baselines
@@ -16,6 +22,7 @@ from reprune.planning.sensitivity import Sensitivity, analyze_sensitivity
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning import Analysis, analyze, cut, score
 from reprune.pruning.iterative import best_cells, first_batches
+from reprune.store import Store
 from reprune.tasks import Task
 from reprune.training.fit import seed_everything
 from reprune.workload import Workload
@@ -26,6 +33,22 @@ Method = Literal["measured", "uniform", "magnitude", "macs"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 Progress = Callable[[float], None]
+
+
+@contextmanager
+def prepared(workload: Workload, store: Store) -> Iterator[tuple["Subject", Dense]]:
+    """Prepare a workload for planning outside a run, with the best dense model that is at hand.
+
+    Raises:
+        InputError: The workload's code, data, model or weights cannot be used, or this machine cannot serve a target.
+    """
+    use_code(workload.code)
+    for target in workload.target:
+        target.check()
+    dense = find(workload, store)
+    data = Data(workload)
+    with TemporaryDirectory(prefix="reprune-plan-") as folder:
+        yield Subject(dense.model, workload, data, tasks.of(workload, data), Path(folder)), dense
 
 
 class Subject:
@@ -70,6 +93,20 @@ class Subject:
         return score(
             self.model, self.analysis, self.workload.prune.criterion, self.training_batches, loss=self._mean_loss
         )
+
+    def tables(self, store: Store, progress: Progress | None = None) -> list[LatencyTable]:
+        """Return the latency table of each target; what the store does not hold yet is measured and kept there."""
+        targets = self.workload.target
+        tell = progress or (lambda share: None)
+        return [
+            profiles.complete(
+                store,
+                self.analysis.operators,
+                target,
+                progress=lambda share, done=k: tell((done + share) / len(targets)),  # type: ignore[misc]
+            )[0]
+            for k, target in enumerate(targets)
+        ]
 
     def sensitivity(self, progress: Progress | None = None) -> Sensitivity:
         """Measure loss against width for each group, on examples of the validation split."""
