@@ -223,8 +223,6 @@ def _show_curves(console: "Console", curves: "Sensitivity") -> None:
 
 
 def _show_plan(console: "Console", made: "Plan", *, accuracy_drop: float) -> None:
-    from rich.text import Text
-
     from reprune.gate import words
 
     console.print(_costs(made))
@@ -245,12 +243,6 @@ def _show_plan(console: "Console", made: "Plan", *, accuracy_drop: float) -> Non
     if made.alternatives:
         console.print()
         console.print(_alternatives(made))
-    verdict = (
-        Text("  the plan holds its budget", style="green")
-        if made.holds
-        else Text("  no widths were found that hold the budget as measured; this is the closest", style="red")
-    )
-    console.print(verdict)
 
 
 def _table(*headings: str) -> Any:

@@ -137,7 +137,7 @@ def _corrected(
         try:
             solution = planner.solve()
         except InfeasibleError as error:
-            if any(planner.fits(measured) for _, measured in done):
+            if any(planner.fits(earlier.widths, measured) for earlier, measured in done):
                 break
             if any(error.nearest.widths == earlier.widths for earlier, _ in done):
                 raise
@@ -152,9 +152,9 @@ def _corrected(
         done.append((solution, measured))
         planner.correct(solution.widths, measured)
         progress((turn + 1) / rounds)
-        if planner.fits(measured) and planner.excess(measured) >= CLOSE:
+        if planner.fits(solution.widths, measured) and planner.excess(measured) >= CLOSE:
             break
-    fitting = [it for it in done if planner.fits(it[1])]
+    fitting = [it for it in done if planner.fits(it[0].widths, it[1])]
     return min(fitting, key=lambda it: it[0].loss) if fitting else min(done, key=lambda it: planner.excess(it[1]))
 
 

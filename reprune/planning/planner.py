@@ -158,9 +158,11 @@ class Planner:
             return False
         return True
 
-    def fits(self, measured: np.ndarray) -> bool:
-        """Return whether a measured latency holds the budget on every target, with its margin."""
-        return bool(np.all(measured <= self._aim))
+    def fits(self, widths: Widths, measured: np.ndarray) -> bool:
+        """Return whether a plan holds every budget: latency as it was measured, with its margin, and size."""
+        size = self.size_bytes(widths)
+        light = size is None or self.size_allowed is None or size <= self.size_allowed
+        return light and bool(np.all(measured <= self._aim))
 
     def excess(self, measured: np.ndarray) -> float:
         """Return the largest ratio of measured to allowed latency."""

@@ -13,6 +13,7 @@ from reprune import tasks
 from reprune.data import Batch, Data
 from reprune.dense import Dense, find
 from reprune.entrypoints import use_code
+from reprune.errors import InputError
 from reprune.hardware import profiles
 from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.target import machine
@@ -149,10 +150,10 @@ class Subject:
             progress: Called with the share done, 0 to 1.
 
         Raises:
-            InfeasibleError: No widths hold the budget.
+            InputError: No widths hold the budget, or none were found that hold it as measured.
         """
         here = all(machine().key(table.target) == table.key for table in tables)
-        return make_plan(
+        plan = make_plan(
             self.analysis,
             tables,
             sensitivity,
@@ -163,6 +164,14 @@ class Subject:
             alternatives=alternatives,
             progress=progress,
         )
+        if not plan.holds:
+            taken = plan.measured_latency_seconds or plan.predicted_latency_seconds
+            closest = max(seconds / dense for seconds, dense in zip(taken, plan.dense_seconds, strict=True))
+            raise InputError(
+                f"budget: no widths were found that hold {self.workload.budget.latency.text} as measured.",
+                f"The closest takes {closest:.2f}x: allow more latency or size, or start from a smaller model.",
+            )
+        return plan
 
     def _row(self, method: Method, sensitivity: Sensitivity) -> list[baselines.Widths] | None:
         if method == "measured":

@@ -43,8 +43,7 @@ def plan(made: Plan, *, workload: str, origin: str, warning: str = "") -> str:
     sections.append(Section("Widths", [pruning.widths(widths)]))
     if made.rounds:
         sections.append(Section("How it was found", [_rounds(made)], lead="Solve, measure the whole graph, correct."))
-    badge = ("holds", "good") if made.holds else ("does not hold", "bad")
-    return page(f"Plan for {workload}", f"Dense weights: {origin}", sections, badge=badge)  # type: ignore[arg-type]
+    return page(f"Plan for {workload}", f"Dense weights: {origin}", sections)
 
 
 def best_known(made: Plan) -> tuple[float, ...]:

@@ -51,7 +51,7 @@ def front(points: Sequence[Point], chosen: Point, allowed_ratio: float) -> Figur
         axes.set_xlim(0, 1.05)
         least = min((loss for loss in losses if loss > 0), default=1e-3)
         axes.set_yscale("symlog", linthresh=max(least, max(losses, default=1.0) * 1e-3, 1e-6))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 2 * max(*losses, chosen["loss"], 1e-6))
         axes.legend(loc="upper right")
         theme.bare(axes)
 

@@ -245,6 +245,9 @@ def test_a_size_out_of_reach_is_told_from_a_latency():
     dense = Prices(analysis, tables).weight_bytes({}) + 1e5
     error = refused(analysis, tables, curves, budget("0.9x", "0.01x"), dense_size_bytes=dense)
     assert error.message == "budget.size: 0.01x is out of reach."
+    measure = whole_graph(analysis, tables)
+    measured = refused(analysis, tables, curves, budget("0.9x", "0.01x"), dense_size_bytes=dense, measure=measure)
+    assert measured.message == error.message
     nearest = re.search(r"nearest that can be held is size ([0-9.]+x) ", error.remedy)[1]
     assert make_plan(analysis, tables, curves, budget("0.9x", nearest), dense_size_bytes=dense).holds
 
