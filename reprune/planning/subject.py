@@ -111,8 +111,7 @@ class Subject:
 
     def sensitivity(self, progress: Progress | None = None) -> Sensitivity:
         """Measure loss against width for each group, on examples of the validation split."""
-        examples = list(self._data.batches("validation", limit=self.workload.prune.examples))
-        criterion = self.workload.prune.criterion
+        examples, criterion = list(self._data.batches("validation")), self.workload.prune.criterion
         return analyze_sensitivity(
             self.model,
             self.analysis,
@@ -120,6 +119,8 @@ class Subject:
             self._task.loss,
             criterion=criterion,
             saliency=score(self.model, self.analysis, criterion, examples, self._mean_loss),
+            examples=self.workload.prune.examples,
+            seed=self.workload.seed,
             progress=progress,
         )
 
