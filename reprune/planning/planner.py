@@ -113,7 +113,7 @@ class Planner:
     def correct(self, widths: Widths, measured: np.ndarray) -> None:
         """Learn what a graph takes; never plan as dear again as what was too slow."""
         self._learn(widths, measured)
-        if not self.fits(measured):
+        if np.any(measured > self._aim):
             self._too_slow.append(widths)
 
     def _learn(self, widths: Widths, measured: np.ndarray) -> None:

@@ -105,7 +105,7 @@ class Subject:
                 self.analysis.operators,
                 target,
                 progress=lambda share, done=k: tell((done + share) / len(targets)),  # type: ignore[misc]
-            )[0]
+            ).table
             for k, target in enumerate(targets)
         ]
 
