@@ -21,6 +21,12 @@ MOST_WIDTHS = 12
 SAVING = 0.01
 """A narrower width is a candidate only when it saves this share of its group's latency against every wider one."""
 
+PART_BLOCKS = (4, 8)
+"""Widths below one block for which kernels have paths of their own."""
+
+SLIGHT = 0.05
+"""An operator with no more than this share of its group's latency has no say in which widths are candidates."""
+
 WIDEST_COUPLING = 3
 """Groups whose joint widths are tabulated for one operator; what more of them feed it (concatenations) is added up."""
 
@@ -153,14 +159,15 @@ class Prices:
         return kept[::-1]
 
     def _steps(self, name: str, touching: list[tuple[CoupledOperator, OperatorShape]], least: int) -> set[int]:
-        """Return the widths at which an operator's channels fill whole blocks, or half of one."""
+        """Return the widths at which the channels of all operators that matter fill whole blocks, or a part of one."""
         block = 1
-        for operator, shape in touching:
+        prices = [float(self._latency(operator, shape, self._dense).sum()) for operator, shape in touching]
+        for operator, shape in (it for it, price in zip(touching, prices, strict=True) if price > SLIGHT * sum(prices)):
             for axis, cells in self._axes(operator, shape, name):
                 block = max(block, -(-axis.block // cells))
         dense = self._dense[name]
-        half = {block // 2} if block >= 8 else set()
-        steps = set(range(block, dense, block)) | half
+        below = {width for width in PART_BLOCKS if width < block}
+        steps = set(range(block, dense, block)) | below
         return {width for width in steps if least <= width < dense} or set(range(least, dense))
 
     def _axes(self, operator: CoupledOperator, shape: OperatorShape, name: str) -> Iterable[tuple[Axis, int]]:

@@ -17,7 +17,7 @@ from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.profile import profile
 from reprune.hardware.target import machine
 from reprune.planning.baselines import macs_of
-from reprune.planning.sensitivity import SHARES, Curve, CurvePoint, Sensitivity
+from reprune.planning.sensitivity import Curve, CurvePoint, Sensitivity
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning import analyze, cut, score
 from reprune.pruning.iterative import best_cells
@@ -28,6 +28,8 @@ WORK = Path(".planning-benchmark")
 """Latency tables are kept here, so that every script plans from the same."""
 
 PROFILE_SECONDS = 60.0
+SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
+"""Of a group's width that its stand-in curve has points at."""
 
 
 class Case:
