@@ -4,6 +4,7 @@ from pathlib import Path
 
 from reprune import bundle
 from reprune.planning.sensitivity import analyze_sensitivity
+from reprune.planning.sensitivity.memory import Memory
 from reprune.pruning import analyze, score
 from reprune.report import pages
 from reprune.step import Step
@@ -24,11 +25,13 @@ def run(step: Step, *, dense: Path, sensitivity: Path, report: Path) -> None:
         saliency=score(model, analysis, step.workload.prune.criterion, examples, mean_loss(step.task)),
         examples=step.workload.prune.examples,
         seed=step.workload.seed,
+        memory=Memory(step.store, step.workload.name),
         progress=lambda done: step.progress(f"{len(analysis.groups)} groups", done),
     )
     frozen = [f"{item.what}: {item.reason}" for item in analysis.frozen]
     sensitivity.write_text(curves.model_dump_json())
     report.write_text(pages.sensitivity(curves, frozen))
     step.record = {"sensitivity": curves.model_dump(mode="json"), "frozen": frozen}
+    again = f", {len(curves.reused)} known from before" if curves.reused else ""
     left = f", {len(analysis.frozen)} left dense" if analysis.frozen else ""
-    step.summary = f"{len(analysis.groups)} groups of channels{left}"
+    step.summary = f"{len(analysis.groups)} groups of channels{again}{left}"

@@ -83,6 +83,7 @@ class Sensitivity(BaseModel):
         examples: Examples that the dense loss is over, and that each rise of the loss is meant for.
         dense_loss: Mean loss of the dense model on them.
         curves: By group.
+        reused: Groups whose curves were measured on an earlier model, and still hold.
         layer_evaluations: What it cost: layers run, times examples; a backward pass counts twice.
         exhaustive_layer_evaluations: What running the whole model at every width on every example would have cost.
     """
@@ -93,6 +94,7 @@ class Sensitivity(BaseModel):
     examples: int
     dense_loss: float
     curves: dict[str, Curve]
+    reused: tuple[str, ...] = ()
     layer_evaluations: int = 0
     exhaustive_layer_evaluations: int = 0
 

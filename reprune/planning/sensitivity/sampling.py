@@ -18,6 +18,8 @@ HARDEST = 32
 FIRST = 8
 """Examples drawn from each stratum at first; each further look doubles what is drawn."""
 
+MOST_LOOKS = 3
+
 LEVEL = 0.95
 
 
@@ -87,7 +89,7 @@ class Sample:
         """Return which examples are new at each look."""
         looks: list[list[int]] = []
         taken, each = 0, FIRST
-        while taken < self.population:
+        while taken < self.population and len(looks) < MOST_LOOKS:
             new = [int(i) for part in self._strata for i in part[each // 2 if looks else 0 : each]]
             if looks and taken + len(new) > limit:
                 break

@@ -1,0 +1,173 @@
+"""Compare the sensitivity analysis with pruning every group at nine ratios over all held-out examples.
+
+    python docs/benchmarks/sensitivity/run.py [digits] [mobilenet] [stdlib-text]
+
+Weights are trained by the shipped settings first, and kept in build/benchmarks/sensitivity. Seconds are CPU seconds of
+one thread, so that other work on the machine hardly counts. Results go to results.json beside this file.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from models import Study, prepare
+from scipy.stats import spearmanr, t
+
+from reprune.data import iter_batches
+from reprune.planning.sensitivity import analyze_sensitivity
+from reprune.planning.sensitivity.cells import RATIOS
+from reprune.planning.sensitivity.suffix import SuffixRunner
+from reprune.pruning import Analysis, analyze, score
+from reprune.pruning.oracle import cells_of
+from reprune.pruning.surgery import apply, recipe_for
+
+WEIGHTS = Path("build/benchmarks/sensitivity")
+RESULTS = Path(__file__).with_name("results.json")
+SEEDS = 5
+SAME = 1e-6
+"""What two float32 runs of one model in batches of other sizes may differ by."""
+
+Cell = tuple[str, int]
+
+
+class Exhaustive:
+    """Every group really cut at nine ratios, and run on every example.
+
+    Args:
+        study: Model and examples.
+        analysis: Its groups.
+        saliency: What orders the cells.
+    """
+
+    def __init__(self, study: Study, analysis: Analysis, saliency: dict[str, torch.Tensor]) -> None:
+        started = time.process_time()
+        batches = list(iter_batches(study.held_out))
+        self.dense = losses(study, study.model, batches)
+        self.rises: dict[Cell, np.ndarray] = {}
+        for group in analysis.groups:
+            order = torch.argsort(saliency[group.name], descending=True, stable=True)
+            for width in sorted({max(1, round((1 - ratio) * group.width)) for ratio in RATIOS} - {group.width}):
+                removed = cells_of(analysis, {group.name: order[:width].tolist()})
+                smaller = apply(study.model, recipe_for(study.model, analysis, removed)).eval()
+                self.rises[group.name, width] = losses(study, smaller, batches) - self.dense
+        self.seconds = time.process_time() - started
+        self.cells = list(self.rises)
+        self.matrix = np.array([self.rises[cell] for cell in self.cells])
+
+
+def losses(study: Study, model: torch.nn.Module, batches: Sequence[Any]) -> np.ndarray:
+    """Return the loss of every example, ``[N]``."""
+    with torch.no_grad():
+        return np.concatenate([study.loss(model(x), y).double().numpy() for x, y in batches])
+
+
+def ours(study: Study, analysis: Analysis, saliency: Any, truth: Exhaustive, first: int, seed: int) -> dict[str, float]:
+    """Return the figures of one analysis of the first so many held-out examples."""
+    batches = list(iter_batches(study.held_out, limit=first))
+    started = time.process_time()
+    found = analyze_sensitivity(study.model, analysis, batches, study.loss, saliency=saliency, seed=seed)
+    seconds = time.process_time() - started
+    points = {(name, point.width): point for name, curve in found.curves.items() for point in curve.points}
+    exact = truth.matrix[:, :first].mean(1)
+    inside = [
+        points[cell].interval[0] - SAME <= value <= points[cell].interval[1] + SAME
+        for cell, value in zip(truth.cells, exact, strict=True)
+    ]
+    measured = [points[cell].examples > 0 for cell in truth.cells]
+    return {
+        "seconds": seconds,
+        "cheaper": found.exhaustive_layer_evaluations / found.layer_evaluations,
+        "spearman": spearmanr([points[cell].loss_increase for cell in truth.cells], exact)[0],
+        "spearman_measured": spearmanr(
+            [points[c].loss_increase for c, m in zip(truth.cells, measured, strict=True) if m], exact[measured]
+        )[0],
+        "covered": float(np.mean(inside)),
+        "covered_measured": float(np.mean(np.array(inside)[measured])),
+        "cells_measured": int(np.sum(measured)),
+        "examples_a_cell": float(
+            np.mean([points[c].examples for c, m in zip(truth.cells, measured, strict=True) if m])
+        ),
+    }
+
+
+def subset(truth: Exhaustive, first: int, examples: int, seed: int) -> dict[str, float]:
+    """Return the figures of measuring every cell on a plain random subset, whole models run."""
+    rises = truth.matrix[:, :first]
+    chosen = rises[:, np.random.default_rng(seed).permutation(first)[:examples]]
+    exact, mean = rises.mean(1), chosen.mean(1)
+    error = chosen.std(1, ddof=1) / examples**0.5 * (1 - examples / first) ** 0.5
+    inside = np.abs(mean - exact) <= t.isf(0.025, examples - 1) * error + SAME
+    return {
+        "cheaper": first / examples,
+        "spearman": spearmanr(mean, exact)[0],
+        "covered": float(inside.mean()),
+        "examples_a_cell": examples,
+    }
+
+
+def from_gradients(study: Study, analysis: Analysis, saliency: Any, truth: Exhaustive, first: int) -> dict[str, Any]:
+    """Return the rank correlations of proposals that measure nothing, from gradients on all examples."""
+    batches = list(iter_batches(study.held_out, limit=first, batch_size=1))
+    exact, layers = truth.matrix[:, :first].mean(1), {}
+    for criterion in ("taylor", "fisher"):
+        scores = score(study.model, analysis, criterion, batches, lambda y, t: study.loss(y, t).mean())
+        guess = []
+        for name, width in truth.cells:
+            order = torch.argsort(saliency[name], descending=True, stable=True)
+            guess.append(float(scores[name][order[width:]].sum()))
+        layers[criterion] = {"spearman": spearmanr(guess, exact)[0], "cheaper": (len(truth.cells) + 1) / 3}
+    return layers
+
+
+def mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean over seeds of each figure, and the worst rank correlation and coverage."""
+    found = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    return found | {f"least_{key}": float(min(row[key] for row in rows)) for key in ("spearman", "covered")}
+
+
+def benchmark(name: str) -> dict[str, Any]:
+    """Return all figures of one model."""
+    study = prepare(name, WEIGHTS)
+    batches = list(iter_batches(study.held_out))
+    analysis = analyze(study.model, batches[0][0][:2])
+    saliency = score(study.model, analysis, "taylor", batches, lambda y, t: study.loss(y, t).mean())
+    truth = Exhaustive(study, analysis, saliency)
+    layers = SuffixRunner(study.model, analysis, batches[0][0][:2])
+    reach = np.mean([layers.layers(group.name) for group in analysis.groups]) / layers.layers()
+    result: dict[str, Any] = {
+        "groups": len(analysis.groups),
+        "cells": len(truth.cells),
+        "share_of_layers_after_a_group": float(reach),
+        "exhaustive_seconds": truth.seconds,
+        "splits": {},
+    }
+    for split, first in (("held-out", len(study.held_out)), ("shipped validation", len(study.validation))):
+        runs = [ours(study, analysis, saliency, truth, first, seed) for seed in range(SEEDS)]
+        figures = mean(runs)
+        same_cost = max(2, round(first / figures["cheaper"]))
+        result["splits"][split] = {
+            "examples": first,
+            "reprune": figures,
+            "plain subset, same cost": mean([subset(truth, first, same_cost, seed) for seed in range(SEEDS)]),
+            **from_gradients(study, analysis, saliency, truth, first),
+        }
+    return result
+
+
+def main() -> None:
+    """Run the models named on the command line, or all, and keep the results of the others."""
+    torch.set_num_threads(1)
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in sys.argv[1:] or ("digits", "mobilenet", "stdlib-text"):
+        known[name] = benchmark(name)
+        print(name, json.dumps(known[name], indent=1), flush=True)
+        RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
