@@ -15,6 +15,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PLACES = {
+    "Recipe": "reprune.pruning",
     "RepruneError": "reprune.errors",
     "analyze": "reprune.pruning",
     "champion": "reprune.champion",

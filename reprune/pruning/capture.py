@@ -83,9 +83,12 @@ def capture(model: nn.Module, example_inputs: Any, training: bool = False) -> Ca
             exported = torch.export.export(model, args, kwargs, strict=False)
         except Exception as error:
             refused(model, example_inputs)
+            foreign = "not a known type" in str(error)
             raise PruningError(
                 f"The model cannot be exported: {_first_line(error)}",
-                "Take data-dependent Python (if on values, .item(), numpy) out of forward; see torch.export's docs.",
+                "Let forward return tensors, or tuples and dicts of them (use_cache=False in transformers)."
+                if foreign
+                else "Take data-dependent Python (if on values, .item(), numpy) out of forward; see torch.export.",
             ) from error
     graph_module = exported.graph_module
     graph_module.graph.eliminate_dead_code()

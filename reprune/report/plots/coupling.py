@@ -141,7 +141,7 @@ def _paint_lanes(axes: Axes, lanes: list[_Lane], operators: tuple[Operator, ...]
     axes.set_yticks(range(len(lanes)), [short(lane.group.name, 30) for lane in lanes], fontsize=7)
     axes.set_ylim(max(len(lanes), 1) - 0.4, -0.7)
     few = len(operators) <= MOST_LABELS
-    step = 1 if few else -(-len(operators) // MOST_LABELS)
+    step = 1 if few else -(-len(operators) // 20)
     places = list(range(0, len(operators), step))
     labels = [_label(operators[place]) if few else str(place) for place in places]
     axes.set_xticks(places, labels, rotation=90 if few else 0, fontsize=7)

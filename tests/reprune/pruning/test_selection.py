@@ -54,6 +54,18 @@ def test_a_model_that_cannot_be_exported_says_so():
         analyze(Data(), torch.ones(2))
 
 
+def test_outputs_that_export_does_not_know_are_told():
+    class Cache:
+        pass
+
+    class Caching(nn.Linear):
+        def forward(self, x):
+            return super().forward(x), Cache()
+
+    with pytest.raises(PruningError, match="Let forward return tensors"):
+        analyze(Caching(2, 3), torch.ones(2, 2))
+
+
 @pytest.mark.parametrize("keep", [{"0": [16]}, {"0": []}, {"0": [1, 1]}, {"zero": [1]}])
 def test_impossible_cells_are_refused(keep):
     dense = model()
