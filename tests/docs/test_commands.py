@@ -80,6 +80,11 @@ def test_gate_in_ci(tmp_path):
     page = Page("docs/gate-in-ci.md", tmp_path)
     page.act()
     assert len(page.ran) == 2 and all((tmp_path / name).exists() for name in ("verdict.json", "gate.xml", "gate.html"))
+def test_measure_latency(tmp_path):
+    page = Page("docs/measure-latency.md", tmp_path)
+    page.act()
+    assert len(page.ran) == 4
+    assert {"page.html", "samples.json", "profile.html"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_digits_of_the_front_page(tmp_path):
