@@ -9,6 +9,9 @@ from reprune.errors import InputError
 from reprune.registry import Registry, workloads
 from reprune.store import Store, fetch_file
 
+DESCRIPTION = "bundle.json"
+"""What makes a folder a bundle; `reprune.bundle` says so too, but brings torch along."""
+
 if TYPE_CHECKING:
     from reprune.structure import Inputs
 
@@ -43,26 +46,29 @@ def onnx_file(
         return path
     if (path / ONNX).is_file():
         return path / ONNX
-    if path.is_dir():
+    if (path / DESCRIPTION).is_file():
         return _exported(path, scratch, shapes or {}, example)
     workload, at, version = reference.partition("@")
-    if "/" in reference or path.suffix or workload not in workloads(store):
-        raise InputError(
-            f"There is no file or folder {reference}, and no workload of that name in {store.uri}.",
-            "Name an ONNX file, the folder of a bundle, or a workload that `reprune models` lists.",
-        )
+    if "/" in reference or workload not in workloads(store):
+        raise _nothing(reference, path, store)
     chosen = version if at else champion(workload, store.uri).version.id
     return Registry(store, workload).fetch(chosen, scratch / reference, only=[ONNX]) / ONNX
 
 
-def _exported(folder: Path, scratch: Path, shapes: Mapping[str, Sequence[int]], example: "Inputs | None") -> Path:
-    from reprune import bundle
-
-    if not (folder / bundle.DESCRIPTION).is_file():
-        raise InputError(
-            f"The folder {folder} holds neither {ONNX} nor a bundle ({bundle.DESCRIPTION}).",
+def _nothing(reference: str, path: Path, store: Store) -> InputError:
+    if path.is_dir():
+        return InputError(
+            f"The folder {reference} holds neither {ONNX} nor a bundle ({DESCRIPTION}).",
             "Name an ONNX file, or a folder written by reprune.save.",
         )
+    return InputError(
+        f"There is no file or folder {reference}, and no workload of that name in {store.uri}.",
+        "Name an ONNX file, the folder of a bundle, or a workload that `reprune models` lists.",
+    )
+
+
+def _exported(folder: Path, scratch: Path, shapes: Mapping[str, Sequence[int]], example: "Inputs | None") -> Path:
+    from reprune import bundle
     from reprune.onnx.export import export
 
     written = scratch / f"{folder.resolve().name}.onnx"

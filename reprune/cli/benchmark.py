@@ -84,6 +84,7 @@ def benchmark(
     for path, option in ((html, "--html"), (samples, "--samples")):
         terminal.check_writable(path, option)
     use_endpoint(endpoint_url)
+    sys.path.append(str(Path.cwd()))  # the class of a bundle without a graph may be here; nothing is hidden by it
     from reprune.hardware.benchmark import compare
     from reprune.hardware.statistics import Recording
 

@@ -80,6 +80,8 @@ def test_gate_in_ci(tmp_path):
     page = Page("docs/gate-in-ci.md", tmp_path)
     page.act()
     assert len(page.ran) == 2 and all((tmp_path / name).exists() for name in ("verdict.json", "gate.xml", "gate.html"))
+
+
 def test_measure_latency(tmp_path):
     page = Page("docs/measure-latency.md", tmp_path)
     page.act()

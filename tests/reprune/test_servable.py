@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from reprune import bundle
+from reprune import bundle, servable
 from reprune.errors import InputError
 from reprune.registry import Registry
 from reprune.servable import onnx_file
@@ -59,6 +59,23 @@ def test_the_champion_and_other_versions_of_a_workload_are_fetched(tmp_path, sto
     assert onnx_file(f"digits@{old.short}", store, tmp_path / "scratch").read_text() == "old"
     with pytest.raises(InputError, match="no version"):
         onnx_file("digits@0000000", store, tmp_path / "scratch")
+
+
+def test_a_folder_without_a_model_hides_no_workload_of_its_name(tmp_path, store, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop").mkdir()
+    with pytest.raises(InputError, match="The folder shop holds neither"):
+        onnx_file("shop", store, tmp_path / "scratch")
+    registry = Registry(store, "shop")
+    (tmp_path / "shop" / "model.py").touch()
+    (tmp_path / "version").mkdir()
+    (tmp_path / "version" / "model.onnx").write_text("champion")
+    registry.promote(registry.publish(tmp_path / "version").id, reason="first", expected=None)
+    assert onnx_file("shop", store, tmp_path / "scratch").read_text() == "champion"
+
+
+def test_a_bundle_is_known_by_the_file_that_bundles_have():
+    assert servable.DESCRIPTION == bundle.DESCRIPTION
 
 
 def test_files_and_folders_with_a_graph_are_taken_as_they_are(tmp_path, store):
