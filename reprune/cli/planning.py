@@ -66,7 +66,7 @@ def sensitivity(
     Example: reprune sensitivity digits --html sensitivity.html
     """
     terminal.check_writable(html, "--html")
-    with _prepared(workload, {}, store, endpoint_url) as (subject, dense, _):
+    with prepared(workload, {}, store, endpoint_url) as (subject, dense, _):
         with terminal.progress("measuring sensitivities") as tell:
             curves = subject.sensitivity(tell)
         frozen = [f"{item.what}: {item.reason}" for item in subject.analysis.frozen]
@@ -140,7 +140,7 @@ def plan(
     for path, option in ((out, "--out"), (html, "--html")):
         terminal.check_writable(path, option)
     budget = {"latency": latency, "size": size, "accuracy_drop": accuracy_drop}
-    with _prepared(workload, budget, store, endpoint_url) as (subject, dense, opened):
+    with prepared(workload, budget, store, endpoint_url) as (subject, dense, opened):
         made = _make(subject, opened, method)
     described: dict[str, Any] = {"workload": subject.workload.name, "method": method.value, "origin": dense.origin}
     described |= {"trained": dense.trained, "budget": subject.workload.budget.model_dump(mode="json")}
@@ -162,9 +162,10 @@ def plan(
 
 
 @contextlib.contextmanager
-def _prepared(
+def prepared(
     reference: str, budget: dict[str, Any], store: str, endpoint_url: str | None
 ) -> "Iterator[tuple[Subject, Dense, Store]]":
+    """Prepare a workload for planning, with some of its budget replaced; the store is opened, and is writable."""
     from reprune import workload as contract
 
     loaded = contract.load(reference)
@@ -176,9 +177,9 @@ def _prepared(
 
     opened = open_store(store)
     opened.check(write=True)
-    from reprune.planning.subject import prepared
+    from reprune.planning import subject as preparing
 
-    with prepared(loaded, opened) as (subject, dense):
+    with preparing.prepared(loaded, opened) as (subject, dense):
         yield subject, dense, opened
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, get_args
@@ -17,6 +18,7 @@ from reprune.errors import InputError
 from reprune.hardware import profiles
 from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.target import machine
+from reprune.onnx.export import export
 from reprune.planning import baselines
 from reprune.planning.plan import Plan, make_plan
 from reprune.planning.sensitivity import Sensitivity, analyze_sensitivity
@@ -24,6 +26,7 @@ from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning import Analysis, analyze, cut, score
 from reprune.pruning.iterative import best_cells, first_batches
 from reprune.store import Store
+from reprune.structure import Inputs
 from reprune.tasks import Task
 from reprune.training.fit import seed_everything
 from reprune.workload import Workload
@@ -34,6 +37,8 @@ Method = Literal["measured", "uniform", "magnitude", "macs"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 Progress = Callable[[float], None]
+
+EXAMPLES_A_BATCH = 32
 
 
 @contextmanager
@@ -123,6 +128,21 @@ class Subject:
             seed=self.workload.seed,
             progress=progress,
         )
+
+    def example(self, batch_size: int) -> Inputs:
+        """Return inputs of the first examples of the validation split."""
+        inputs: Inputs = self._data.example(batch_size=batch_size)
+        return inputs
+
+    def examples(self, batches: int) -> Iterator[Inputs]:
+        """Yield the inputs of some batches of the validation split."""
+        for inputs, _ in islice(self._data.batches("validation", batch_size=EXAMPLES_A_BATCH), batches):
+            yield inputs
+
+    def export(self, path: Path, widths: Mapping[str, int] | None = None) -> Path:
+        """Write the model at some widths, by default the dense one, as ONNX; returns the file."""
+        export(self.narrowed(widths) if widths else self.model, self.example(2), path)
+        return path
 
     def narrowed(self, widths: Mapping[str, int]) -> nn.Module:
         """Return the model cut to some widths, its least important cells gone, not trained any further."""

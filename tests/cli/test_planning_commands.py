@@ -137,3 +137,22 @@ def test_before_any_run_the_model_is_untrained_and_that_is_said(folder):
     shown = run(folder, "sensitivity", "workload.yaml", store="empty")
     assert "untrained: no run has trained it yet" in shown and "reprune run small" in shown
     assert "±" in shown
+
+
+def test_advice_rests_on_measurements_of_this_model_which_are_kept(folder):
+    (folder / "one.yaml").write_text(WORKLOAD.replace("[{batch_size: 8}, {batch_size: 64}]", "{batch_size: 64}"))
+    (advice,) = json.loads(run(folder, "advise", "one.yaml", "--json"))
+    rows = {row["method"]: row for row in advice["rows"]}
+    assert all(rows[method]["latency_ratio"] > 0 for method in rows if method != "heads")
+    assert rows["structured"]["size_ratio"] < 0.6 and rows["int8"]["size_ratio"] < 0.5
+    assert rows["unstructured"]["size_ratio"] == pytest.approx(1, abs=0.01)
+    assert "no attention heads" in rows["heads"]["reason"]
+    (again,) = json.loads(run(folder, "advise", "one.yaml", "--latency", "1s", "--json"))
+    assert again["rows"] == advice["rows"], "measured once"
+    assert again["answer"] == "nothing" and "do not prune" in again["reasons"][0]
+    shown = run(folder, "advise", "one.yaml")
+    assert f"advice: {advice['answer']}" in shown and "control" in shown
+
+
+def test_advice_for_no_inferences_is_refused(folder):
+    assert "--inferences: 0" in run(folder, "advise", "workload.yaml", "--inferences", "0", code=2)

@@ -1,0 +1,120 @@
+"""What each method would make of a model, as ONNX files to time: nothing is trained, only the graph matters here."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from reprune.planning.subject import Subject
+from reprune.pruning.selection import widths_at_ratio
+from reprune.structure import feed
+
+HALF = 0.5
+ZEROS = 0.9
+CALIBRATION_BATCHES = 4
+
+Made = dict[str, Path | str]
+"""By method, its file, or in words why there is none."""
+
+_Zeros = Callable[[np.ndarray], np.ndarray]
+
+
+def make(subject: Subject, folder: Path) -> Made:
+    """Write one file for each method that can be tried; `dense` is always there."""
+    dense = subject.export(folder / "dense.onnx")
+    made: Made = {"dense": dense}
+    halved = widths_at_ratio(subject.analysis, HALF)
+    heads = {group.name for group in subject.analysis.groups if group.kind in ("head", "kv-head")}
+    made["structured"] = (
+        subject.export(folder / "structured.onnx", halved)
+        if halved
+        else "no group of channels can be proven safe to cut"
+    )
+    made["heads"] = (
+        subject.export(folder / "heads.onnx", {name: halved[name] for name in halved if name in heads})
+        if heads
+        else "the model has no attention heads that can be cut"
+    )
+    made["int8"] = quantized(dense, subject, folder / "int8.onnx")
+    pruned = made["structured"]
+    made["structured+int8"] = (
+        quantized(pruned, subject, folder / "structured-int8.onnx") if isinstance(pruned, Path) else pruned
+    )
+    made["unstructured"] = _zeroed(dense, folder / "unstructured.onnx", _smallest)
+    made["2:4"] = _zeroed(dense, folder / "2-4.onnx", _two_of_four)
+    return made
+
+
+def quantized(model: Path, subject: Subject, path: Path) -> Path | str:
+    """Write a model with 8-bit weights and activations, its ranges from examples of the validation split."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Examples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+        def __init__(self, batches: Iterator[dict[str, np.ndarray]]) -> None:
+            self._batches = batches
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self._batches, None)
+
+    examples = (feed(inputs) for inputs in subject.examples(CALIBRATION_BATCHES))
+    try:
+        with _quiet():
+            quantize_static(
+                model,
+                path,
+                Examples(examples),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )
+    except Exception as error:  # the quantizer raises whatever its graph passes run into
+        return f"onnxruntime cannot quantize it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    return path
+
+
+def _zeroed(model: Path, path: Path, zeros: _Zeros) -> Path | str:
+    """Write a model whose large weights are zero at some places; the operators stay what they are."""
+    proto = onnx.load(model)
+    changed = 0
+    for weight in proto.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.ndim >= 2 and values.dtype == np.float32:
+            flat = values.reshape(len(values), -1).copy()
+            flat[zeros(flat)] = 0
+            weight.CopyFrom(numpy_helper.from_array(flat.reshape(values.shape), weight.name))
+            changed += 1
+    if not changed:
+        return "the graph has no matrix of weights"
+    onnx.save(proto, path)
+    return path
+
+
+def _smallest(values: np.ndarray) -> np.ndarray:
+    """Return the 90 % of smallest magnitude, ``[rows, columns]``."""
+    return np.asarray(np.abs(values) <= np.quantile(np.abs(values), ZEROS))
+
+
+def _two_of_four(values: np.ndarray) -> np.ndarray:
+    """Return the two smallest of every four along a row; what is left over at its end stays."""
+    rows, columns = values.shape
+    mask = np.zeros(values.shape, dtype=bool)
+    whole = columns - columns % 4
+    fours = np.abs(values[:, :whole]).reshape(rows, -1, 4)
+    mask[:, :whole] = (fours.argsort(axis=-1).argsort(axis=-1) < 2).reshape(rows, whole)
+    return mask
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantizer logs advice to the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
