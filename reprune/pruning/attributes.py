@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from reprune.pruning.flow import Site
 from reprune.pruning.groups import Analysis, Edit, Reading
 from reprune.pruning.recipe import AttributeEdit, Size, Slice
 
@@ -19,14 +20,16 @@ def attribute_edits(
 ) -> tuple[AttributeEdit, ...]:
     """Return every attribute that must change with a cut, of torch's own modules and of the user's."""
     names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
-    sizes = _sizes(analysis, removed)
+    sizes, given = _sizes(analysis.flow.sites, analysis, removed), _sizes(analysis.flow.given, analysis, removed)
     edits = []
     for path, module in model.named_modules():
         after = {
             attribute: _after(tuple(tensor.shape), slices.get(names[id(tensor)], ()))
             for attribute, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         }
-        wanted = _of_torch(module, after) or _of_user(path, module, sizes.get(path, {}), analysis.readings)
+        wanted = _of_torch(module, after) or _of_user(
+            path, module, sizes.get(path, {}), given.get(path, {}), analysis.readings
+        )
         for attribute, value in wanted.items():
             before = getattr(module, attribute)
             before = tuple(before) if isinstance(before, list | tuple) else before
@@ -91,11 +94,11 @@ def _of_attention(module: nn.MultiheadAttention, shapes: dict[str, Shape]) -> di
     return edits | {"kdim": shapes["k_proj_weight"][1], "vdim": shapes["v_proj_weight"][1]}
 
 
-def _sizes(analysis: Analysis, removed: Any) -> dict[str, dict[int, list[int]]]:
-    """Return, for each module whose Python computed sizes, what each size becomes, in order of execution."""
+def _sizes(sites: list[Site], analysis: Analysis, removed: Any) -> dict[str, dict[int, list[int]]]:
+    """Return, for each module whose Python has to do with sizes, what each size becomes, in order of execution."""
     kept = np.append(~removed, True)  # label without a cell: index -1
     found: dict[str, dict[int, list[int]]] = {}
-    for site in analysis.flow.sites:
+    for site in sites:
         alive = kept[analysis.cells[site.grid]]
         others = tuple(axis for axis in range(alive.ndim) if axis != site.axis)
         found.setdefault(site.module, {}).setdefault(site.size, []).append(int(alive.any(axis=others).sum()))
@@ -103,14 +106,19 @@ def _sizes(analysis: Analysis, removed: Any) -> dict[str, dict[int, list[int]]]:
 
 
 def _of_user(
-    path: str, module: nn.Module, sizes: dict[int, list[int]], readings: Mapping[Edit, Reading]
+    path: str,
+    module: nn.Module,
+    computed: dict[int, list[int]],
+    given: dict[int, list[int]],
+    readings: Mapping[Edit, Reading],
 ) -> dict[str, Size]:
-    """Return the integers among a module's own attributes that equal a size which its forward computed."""
+    """Return the integers among a module's own attributes that equal a size that its forward computed or was given."""
     edits: dict[str, Size] = {}
     for attribute, value in vars(module).items():
         reading = readings.get((path, attribute), "last")
         if reading == "never":
             continue
+        sizes = given if reading == "given" else computed
         if type(value) is int and value in sizes:
             edits[attribute] = _read(sizes, value, reading)
         elif type(value) in (tuple, list) and value and all(type(each) is int for each in value):
@@ -119,17 +127,22 @@ def _of_user(
 
 
 def _read(sizes: dict[int, list[int]], value: int, reading: Reading) -> int:
-    return sizes.get(value, [value])[-1 if reading == "last" else 0]
+    return sizes.get(value, [value])[0 if reading == "first" else -1]
 
 
-def readable(model: nn.Module, analysis: Analysis, removed: Any) -> list[Edit]:
-    """Return the attributes of the user's modules that have the value of a size which changes with a cut."""
-    sizes = _sizes(analysis, removed)
-    found = []
+def readable(model: nn.Module, analysis: Analysis, removed: Any) -> dict[Edit, set[Reading]]:
+    """Return the attributes that have the value of a size which changes, and what else than the last they may mean."""
+    tables: dict[str, dict[str, dict[int, list[int]]]] = {
+        "computed": _sizes(analysis.flow.sites, analysis, removed),
+        "given": _sizes(analysis.flow.given, analysis, removed),
+    }
+    found: dict[Edit, set[Reading]] = {}
     for path, module in model.named_modules():
-        changing = {size for size, after in sizes.get(path, {}).items() if any(each != size for each in after)}
-        for attribute, value in vars(module).items() if not is_torch(module) else ():
-            values = value if isinstance(value, tuple | list) else (value,)
-            if any(type(each) is int and each in changing for each in values):
-                found.append((path, attribute))
+        for source, sizes in tables.items():
+            changing = {size for size, after in sizes.get(path, {}).items() if any(each != size for each in after)}
+            for attribute, value in vars(module).items() if not is_torch(module) else ():
+                values = value if isinstance(value, tuple | list) else (value,)
+                if any(type(each) is int and each in changing for each in values):
+                    readings: set[Reading] = {"given"} if source == "given" else {"first", "never"}
+                    found[path, attribute] = found.get((path, attribute), set()) | readings
     return found

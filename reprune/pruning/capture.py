@@ -91,7 +91,6 @@ def capture(model: nn.Module, example_inputs: Any, training: bool = False) -> Ca
                 else "Take data-dependent Python (if on values, .item(), numpy) out of forward; see torch.export.",
             ) from error
     graph_module = exported.graph_module
-    graph_module.graph.eliminate_dead_code()
     names = {id(tensor): name for name, tensor in tensors_of(model).items()}
     tensors, constants, inputs = {}, {}, []
     for spec in exported.graph_signature.input_specs:

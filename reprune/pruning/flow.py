@@ -44,7 +44,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Merge:
-    """A view whose size may be tied to the width of what the module was given, such as one that merges heads."""
+    """A size that may be tied to the width of what the module was given, such as of a view that merges heads."""
 
     module: str
     labels: Labels
@@ -77,6 +77,8 @@ class Flow:
     couplings: Couplings = field(default_factory=Couplings)
     reductions: list[Reduction] = field(default_factory=list)
     sites: list[Site] = field(default_factory=list)
+    given: list[Site] = field(default_factory=list)
+    """Sizes that a module's forward sees in its arguments, and may compare with an attribute."""
     splits: list[Split] = field(default_factory=list)
     merges: list[Merge] = field(default_factory=list)
     weighings: list[Weighing] = field(default_factory=list)

@@ -15,7 +15,7 @@ Edit = tuple[str, str]
 """Path of a module and name of one of its attributes."""
 
 
-Reading = Literal["last", "first", "never"]
+Reading = Literal["last", "first", "given", "never"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from reprune.pruning.capture import Capture, tensors_of
-from reprune.pruning.flow import Flow
+from reprune.pruning.flow import Flow, Site
 from reprune.pruning.layout import Factor, Layout
 from reprune.pruning.rules import attention, elementwise, experts, linear, norm, positional, recurrent, reduce, shape
 from reprune.pruning.rules.registry import RULES, Call
@@ -39,6 +39,7 @@ def propagate(captured: Capture, flow: Flow, owned: dict[str, Layout]) -> None:
                 dynamic.add(node)
             flow.constants = {id(values[source]) for source in node.all_input_nodes if source not in dynamic}
             values[node] = _call(flow, node, values)
+            _note_given(flow, node, values)
         elif node.op == "get_attr":
             values[node] = _fixed(node)
     for node in captured.results:
@@ -50,6 +51,23 @@ def propagate(captured: Capture, flow: Flow, owned: dict[str, Layout]) -> None:
 
 def _fresh(flow: Flow, shape: tuple[int, ...]) -> Layout:
     return Layout(shape, tuple(Factor((dim,), flow.couplings.fresh(n)) for dim, n in enumerate(shape) if n > 1))
+
+
+def _note_given(flow: Flow, node: fx.Node, values: dict[fx.Node, Any]) -> None:
+    """Note the sizes of what comes from outside of the modules that a node runs in: they were given it."""
+    inside = _modules(node)
+    for source in node.all_input_nodes:
+        layout = values[source]
+        if source.op != "call_function" or not isinstance(layout, Layout):
+            continue
+        for path in inside.difference(_modules(source)):
+            for factor in layout.factors:
+                if len(factor.dims) == 1:
+                    flow.given.append(Site(path, node.name, len(factor.grid), factor.grid, 0))
+
+
+def _modules(node: fx.Node) -> set[str]:
+    return {str(path) for path, _ in (node.meta.get("nn_module_stack") or {}).values()}
 
 
 class Unsized:

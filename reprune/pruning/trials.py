@@ -21,7 +21,7 @@ FAILURES = (RuntimeError, IndexError, ValueError, TypeError, AssertionError, Ari
 """What a module may raise when its sizes have changed under it."""
 
 NEGLIGIBLE = 1e-3
-READINGS: tuple[Reading, ...] = ("first", "never")
+READINGS: tuple[Reading, ...] = ("first", "never", "given")
 
 
 def generic(model: nn.Module) -> nn.Module:
@@ -135,12 +135,14 @@ def _reading_otherwise(model: nn.Module, analysis: Analysis, groups: Sequence[Gr
     """Look for attributes that stand for another size of their value, or have it by chance."""
     keep = {group.name: range(max(1, group.width // 2)) for group in groups}
     owners: dict[tuple[type, str], list[Edit]] = defaultdict(list)
-    for path, attribute in readable(model, analysis, oracle.cells_of(analysis, keep)):
+    readings = readable(model, analysis, oracle.cells_of(analysis, keep))
+    for path, attribute in readings:
         owners[type(model.get_submodule(path)), attribute].append((path, attribute))
     choices = list(owners.values())
     for edits in [*choices, [edit for each in choices for edit in each]] if choices else []:
         for reading in READINGS:
-            candidate = replace(analysis, readings={**analysis.readings, **dict.fromkeys(edits, reading)})
-            if trial(model, candidate, groups) is None:
+            wanted = {edit: reading for edit in edits if reading in readings[edit]}
+            candidate = replace(analysis, readings={**analysis.readings, **wanted})
+            if wanted and trial(model, candidate, groups) is None:
                 return candidate
     return None

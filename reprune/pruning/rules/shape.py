@@ -6,7 +6,7 @@ from math import gcd
 
 import numpy as np
 
-from reprune.pruning.flow import Flow
+from reprune.pruning.flow import Flow, Merge, module_of
 from reprune.pruning.layout import Factor, Layout
 from reprune.pruning.rules.registry import Call, Outcome, dimension, dimensions, rule
 
@@ -178,10 +178,24 @@ def split(flow: Flow, call: Call) -> Outcome:
     """Cut a dimension into parts."""
     x = call.layout("self")
     dim = dimension(call["dim"], len(x.shape))
-    result = parts(flow, x, dim, [shape[dim] for shape in call.shapes if shape is not None])
+    sizes = [shape[dim] for shape in call.shapes if shape is not None]
+    result = parts(flow, x, dim, sizes) if gcd(*sizes) > 1 else _pieces(flow, x, dim, sizes)
     for part in result:
         if (labels := part.labels(dim)) is not None:
             flow.note_size(labels, 0)
+            flow.merges.append(Merge(module_of(call.node), labels))
+    return result
+
+
+def _pieces(flow: Flow, x: Layout, dim: int, sizes: Sequence[int]) -> list[Layout]:
+    """Cut a dimension into parts that have no size in common: each shrinks on its own, if its attribute does."""
+    x = flow.alone(x, dim)
+    labels = x.labels(dim)
+    rest = tuple(f for f in x.factors if dim not in f.dims)
+    result = []
+    for size, end in zip(sizes, accumulate(sizes), strict=True):
+        own = (Factor((dim,), labels[end - size : end]),) if labels is not None else ()
+        result.append(flow.normalized(Layout((*x.shape[:dim], size, *x.shape[dim + 1 :]), rest + own, x.uniform)))
     return result
 
 
