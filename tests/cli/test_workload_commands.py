@@ -59,7 +59,10 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert "run" in done.stdout and "rollback" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "init", "schema", "compile", "models", "show", "rollback"])
+EVERY = ["run", "init", "schema", "compile", "benchmark", "profile", "models", "show", "rollback"]
+
+
+@pytest.mark.parametrize("command", EVERY)
 def test_every_command_explains_itself(tmp_path, command):
     assert len(reprune(command, "--help", cwd=tmp_path)) > 200
 
