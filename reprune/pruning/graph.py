@@ -38,7 +38,7 @@ def analyze(model: nn.Module, example_inputs: Any) -> Analysis:
     owned = tracked(captured, model, flow)
     _freeze_parametrized(flow, owned)
     propagate(captured, flow, owned)
-    if captured.idle():
+    if captured.idle() & {name for name, _ in model.named_parameters()}:
         captured = _with_training(model, captured, flow, owned, example_inputs)
     analysis = _analysis(model, captured, flow, owned, {}, example_inputs)
     while True:

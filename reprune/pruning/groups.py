@@ -35,6 +35,11 @@ class Member:
         """The tensor's name."""
         return self.tensor
 
+    @cached_property
+    def indices(self) -> Labels:
+        """The same as an array, shape ``[cells, indices of each]``."""
+        return np.array(self.cells, dtype=np.int64)
+
     def __repr__(self) -> str:
         return f"Member({self.tensor}[{self.dim}], {self.role})"
 

@@ -116,7 +116,7 @@ def _gone(analysis: Analysis, removed: Any) -> dict[str, list[tuple[int, list[in
     for group in analysis.groups:
         cells = np.flatnonzero(removed[offsets[group.name] : offsets[group.name] + group.width])
         for member in group.members if len(cells) else ():
-            gone.setdefault(member.tensor, []).append((member.dim, [i for cell in cells for i in member.cells[cell]]))
+            gone.setdefault(member.tensor, []).append((member.dim, member.indices[cells].reshape(-1).tolist()))
     return gone
 
 

@@ -1,6 +1,7 @@
 """Make the model that a recipe describes: a copy of the user's own module with smaller tensors."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,6 @@ from torch import nn
 from reprune.errors import PruningError
 from reprune.pruning.attributes import attribute_edits
 from reprune.pruning.capture import tensors_of
-from reprune.pruning.couplings import Labels
 from reprune.pruning.groups import Analysis
 from reprune.pruning.recipe import Recipe, Slice
 from reprune.pruning.sliced import Sliced, selected
@@ -39,18 +39,17 @@ def recipe_for(model: nn.Module, analysis: Analysis, removed: "np.ndarray[tuple[
         analysis: Its groups.
         removed: Which cells go, over all groups, shape ``[cells]``.
     """
-    slices: dict[str, dict[int, Labels]] = {}
+    kept: dict[str, dict[int, np.ndarray[Any, np.dtype[np.bool_]]]] = {}
     offsets = analysis.offsets
     for group in analysis.groups:
         gone = np.flatnonzero(removed[offsets[group.name] : offsets[group.name] + group.width])
         for member in group.members if len(gone) else ():
-            indices = np.concatenate([member.cells[cell] for cell in gone])
-            dims = slices.setdefault(member.tensor, {})
-            before = dims.get(member.dim, np.arange(analysis.shapes[member.tensor][member.dim]))
-            dims[member.dim] = np.setdiff1d(before, indices)
+            dims = kept.setdefault(member.tensor, {})
+            size = analysis.shapes[member.tensor][member.dim]
+            dims.setdefault(member.dim, np.ones(size, dtype=bool))[member.indices[gone]] = False
     cut = {
-        name: tuple(Slice(dim=dim, kept=tuple(kept.tolist())) for dim, kept in sorted(dims.items()))
-        for name, dims in sorted(slices.items())
+        name: tuple(Slice(dim=dim, kept=tuple(np.flatnonzero(which).tolist())) for dim, which in sorted(dims.items()))
+        for name, dims in sorted(kept.items())
     }
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
     return Recipe(slices=cut, attributes=attribute_edits(model, analysis, cut, removed), shapes=shapes)

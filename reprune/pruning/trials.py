@@ -21,6 +21,8 @@ FAILURES = (RuntimeError, IndexError, ValueError, TypeError, AssertionError, Ari
 """What a module may raise when its sizes have changed under it."""
 
 NEGLIGIBLE = 1e-3
+SAMPLE = 4096
+"""Elements that are looked at before all of a tensor is."""
 READINGS: tuple[Reading, ...] = ("first", "never", "given")
 
 
@@ -37,10 +39,14 @@ def generic(model: nn.Module) -> nn.Module:
         if not tensor.is_floating_point() or tensor.numel() < 2 or not (parameter or "running_" in name):
             continue
         value = tensor.detach()
-        if bool((value == value.flatten()[0]).all()) or float(value.abs().max()) < NEGLIGIBLE:
+        if _tells_nothing(value.reshape(-1)[:SAMPLE]) and _tells_nothing(value):
             fresh = (0.5 + torch.rand(value.shape, generator=generator)).to(value)
             memo[id(tensor)] = nn.Parameter(fresh, requires_grad=tensor.requires_grad) if parameter else fresh
     return copy.deepcopy(model, memo)
+
+
+def _tells_nothing(value: torch.Tensor) -> bool:
+    return bool((value == value.flatten()[0]).all()) or float(value.abs().max()) < NEGLIGIBLE
 
 
 def failing(model: nn.Module, analysis: Analysis) -> tuple[dict[str, str], Analysis]:
@@ -54,19 +60,19 @@ def failing(model: nn.Module, analysis: Analysis) -> tuple[dict[str, str], Analy
     kinds: dict[Any, list[Group]] = defaultdict(list)
     for group in analysis.groups:
         kinds[_signature(model, group)].append(group)
+    if trial(model, analysis, analysis.groups) is None:
+        return {}, analysis
+    refused(model, analysis.example_inputs)
     failed: dict[str, str] = {}
-    everything = list(kinds.values())
-    pending: list[list[list[Group]]] = [everything] if kinds else []
+    pending = _halves(list(kinds.values()))
     while pending:
         batch = pending.pop()
         alike = [group for kind in batch for group in kind]
         reason = trial(model, analysis, alike)
         if reason is None:
             continue
-        if batch is everything:
-            refused(model, analysis.example_inputs)
         if len(batch) > 1:
-            pending += [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+            pending += _halves(batch)
             continue
         learnt = _reading_otherwise(model, analysis, alike)
         if learnt is not None:
@@ -78,6 +84,10 @@ def failing(model: nn.Module, analysis: Analysis) -> tuple[dict[str, str], Analy
     if not failed and (reason := trial(model, analysis, analysis.groups)) is not None:
         failed = {group.name: reason for group in analysis.groups}  # each can be cut alone, but not together
     return failed, analysis
+
+
+def _halves(kinds: list[list[Group]]) -> list[list[list[Group]]]:
+    return [half for half in (kinds[: len(kinds) // 2], kinds[len(kinds) // 2 :]) if half]
 
 
 def _signature(model: nn.Module, group: Group) -> Any:

@@ -42,3 +42,43 @@ def write_coverage(results: dict[str, Any], page: Path) -> None:
     )
     rows.append(f"| **equal in {alike} of {len(equal)}** | | | | |")
     write(page, "equal-widths", "\n".join(rows) + "\n")
+
+
+def write_speed(results: dict[str, Any], depths: tuple[int, ...], page: Path) -> None:
+    """Write the tables of seconds and memory, and of seconds against depth."""
+    rows = [
+        "| model | tool | analysis (s) | cut (s) | peak memory, analysis | with the cut |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, tools in results.items():
+        if name.startswith("bert_") and name != "bert_base":
+            continue
+        for tool, runs in tools.items():
+            rows.append(f"| {name} | {tool} | {_measured(runs)} |")
+    write(page, "speed", "\n".join(rows) + "\n")
+    rows = ["| layers | reprune (s) | per layer | Torch-Pruning (s) | per layer |", "|---:|---:|---:|---:|---:|"]
+    for depth in depths:
+        cells = []
+        for tool in ("reprune", "Torch-Pruning"):
+            runs = results.get(f"bert_{depth}", {}).get(tool, [])
+            total = _median([run["analysis_seconds"] + run["cut_seconds"] for run in runs if "failed" not in run])
+            cells += [f"{total:.2f}", f"{total / depth:.3f}"] if runs and total else ["–", "–"]
+        rows.append(f"| {depth} | {' | '.join(cells)} |")
+    write(page, "depth", "\n".join(rows) + "\n")
+
+
+def _measured(runs: list[dict[str, Any]]) -> str:
+    if "failed" in runs[0]:
+        return f"{runs[0]['failed']} | | |"
+    cells = []
+    for key in ("analysis_seconds", "cut_seconds"):
+        values = sorted(run[key] for run in runs)
+        cells.append(f"{_median(values):.2f} ({values[0]:.2f} – {values[-1]:.2f})")
+    for key in ("analysis_peak_bytes", "peak_bytes"):
+        values = sorted(run[key] / run["model_bytes"] for run in runs)
+        cells.append(f"{_median(values):.2f} × ({values[0]:.2f} – {values[-1]:.2f})")
+    return " | ".join(cells)
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else 0.0
