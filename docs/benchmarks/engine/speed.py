@@ -150,10 +150,10 @@ def measure(tool: str, name: str) -> dict[str, Any]:
     analyze_and_cut = _reprune if tool == "reprune" else _peer
     small = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
     analyze_and_cut(small, torch.randn(1, 3, 8, 8), ["2"])
-    bare = _memory("VmRSS")
     model, inputs = SHAPES[name]()
     model.eval()
     own = sum(parameter.nbytes for parameter in model.parameters())
+    bare = _memory("VmRSS") - own
     layers = ["heads.head"] if name == "vit_b_16" else ["fc", "classifier", "lm_head"]
     outputs = [layer for layer in layers if layer in dict(model.named_modules())]
     Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far
