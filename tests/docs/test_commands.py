@@ -89,6 +89,15 @@ def test_measure_latency(tmp_path):
     assert {"page.html", "samples.json", "profile.html"} <= {path.name for path in tmp_path.iterdir()}
 
 
+def test_plan_a_budget(tmp_path):
+    page = Page("docs/plan-a-budget.md", tmp_path)
+    page.act()
+    assert len(page.ran) == 4
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert plan["holds"] and plan["budget"]["size"] == "1MB"
+    assert {"sensitivity.html", "plan.html"} <= {path.name for path in tmp_path.iterdir()}
+
+
 def test_the_digits_of_the_front_page(tmp_path):
     """Whether it is promoted is for the gate to say; what is measured here is what the front page promises."""
     command = [sys.executable, "-m", "reprune", "run", "digits", "--json"]
