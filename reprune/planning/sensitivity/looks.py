@@ -13,11 +13,14 @@ from reprune.planning.sensitivity.chunks import Batch, Chunk, chunks
 from reprune.planning.sensitivity.gates import gate_gradients
 from reprune.planning.sensitivity.sampling import Sample
 from reprune.planning.sensitivity.suffix import SuffixRunner
+from reprune.pruning.capture import leaves
 from reprune.pruning.groups import Analysis
 
 RESOLUTION = 0.01
 """A measurement ends when its interval leaves 0 out, or when half of it is this share of the median group's loss at its
 narrowest."""
+
+MEMORY_BYTES = 1 << 30
 
 Loss = Callable[[Any, Any], Tensor]
 Progress = Callable[[float], None]
@@ -33,6 +36,7 @@ class Looks:
         loss: ``(outputs, targets)`` to the loss of each example.
         sample: Which examples are looked at.
         cells: By group.
+        memory_bytes: What the activations of the examples that are run together may take.
 
     Attributes:
         spent: Layers run so far, times examples; a backward pass counts twice.
@@ -46,10 +50,12 @@ class Looks:
         loss: Loss,
         sample: Sample,
         cells: Mapping[str, Cells],
+        *,
+        memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         self._model, self._analysis = model, analysis
         self._pairs, self._loss, self._sample, self._cells = pairs, loss, sample, cells
-        self._size = len(sample.looks[0])
+        self._size = max(1, min(len(sample.looks[0]), memory_bytes // _bytes_of_example(analysis)))
         self.spent = 0
 
     @cached_property
@@ -75,7 +81,8 @@ class Looks:
 
     def measure(self, groups: Collection[str], progress: Progress) -> None:
         """Measure the curves of some groups."""
-        self._first(groups, progress)
+        if groups:
+            self._first(groups, progress)
         for number, look in enumerate(self._sample.looks[1:], 1):
             unsettled = self._unsettled()
             if not unsettled:
@@ -88,15 +95,20 @@ class Looks:
         progress(1.0)
 
     def _first(self, groups: Collection[str], progress: Progress) -> None:
-        """Take the first look, which chooses the widths as it goes."""
-        if not groups:
-            return
-        (chunk, numbers), *_ = self._chunks(self._sample.looks[0])
-        rises = self._rises(chunk, groups)
-        for done, name in enumerate(groups, 1):
-            while (width := self._cells[name].next()) is not None:
-                self._cells[name].add(width, numbers, rises(name, width))
-            progress(done / len(groups) / len(self._sample.looks))
+        """Take the first look, which chooses the widths as it goes: one of each group, then another."""
+        parts = self._chunks(self._sample.looks[0])
+        runs = [self._rises(chunk, groups) for chunk, _ in parts] if len(parts) == 1 else []
+        turns = 0
+        while wanted := {name: width for name in groups if (width := self._cells[name].next()) is not None}:
+            found: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+            for place, (chunk, _) in enumerate(parts):
+                rises = runs[place] if runs else self._rises(chunk, list(wanted))
+                for name, width in wanted.items():
+                    found[name].append(rises(name, width))
+            for name, width in wanted.items():
+                self._cells[name].add(width, self._sample.looks[0], np.concatenate(found[name]))
+            turns += 1
+            progress(turns / (turns + 1) / len(self._sample.looks))
 
     def _unsettled(self) -> list[tuple[str, int]]:
         """Return the measurements whose interval is not narrow enough yet."""
@@ -130,3 +142,11 @@ class Looks:
         with torch.no_grad():
             found: np.ndarray = self._loss(chunk.real(outputs), chunk.targets).double().cpu().numpy()
         return found
+
+
+def _bytes_of_example(analysis: Analysis) -> int:
+    """Return the bytes of all activations of one example."""
+    values = [node.meta.get("val") for node in analysis.capture.module.graph.nodes if node.op == "call_function"]
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    examples = len(next(leaf for leaf in leaves(analysis.example_inputs) if isinstance(leaf, Tensor)))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) // examples + 1
