@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SLOPE_SPREAD = 0.1
+SLOPE_SPREAD = 0.15
 """How far the operators of a graph may take more or less than they took alone, as a share of it."""
 
 OFFSET_SPREAD = 0.05
 """What a graph may take at no width at all beyond the cost of a call, as a share of the dense latency."""
 
-REST_SPREAD = 0.3
+REST_SPREAD = 0.2
 """What the operators that are not in the table (activations, attention, norms) may take, as a share likewise."""
 
 EXACT = 100.0

@@ -1,0 +1,146 @@
+"""The tables of ``docs/benchmarks/planning.md``, from the results beside this file: ``python .../tables.py``."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from case import HERE, Lines
+from efficiency import OURS
+from models import MODELS
+from peer import VARIANTS
+
+
+def main() -> None:
+    """Print every table whose results are there."""
+    for table in (first_candidate, planning_time, prediction, efficiency, resnet50, accuracy):
+        print(f"\n<!-- {table.__name__} -->\n")
+        table()
+
+
+def first_candidate() -> None:
+    """Print the share of its budget that each plan uses."""
+    rows = list(Lines(HERE / "first_candidate.jsonl", ()))
+    budgets = sorted({row["budget"] for row in rows})
+    found = {(row["model"], row["budget"]): row["ratio"] for row in rows}
+    lines = []
+    for name in MODELS:
+        ratios = [found.get((name, budget)) for budget in budgets]
+        if any(ratios):
+            lines.append([name, *("" if it is None else _marked(it, b) for it, b in zip(ratios, budgets, strict=True))])
+    _print(["model", *(f"{budget}x" for budget in budgets)], lines)
+
+
+def _marked(ratio: float, budget: float) -> str:
+    shown = f"{ratio:.3f}"
+    if ratio > budget:
+        return f"**{shown}**"
+    return f"*{shown}*" if ratio < 0.85 * budget else shown
+
+
+def planning_time() -> None:
+    """Print what planning takes."""
+    rows = [row for row in Lines(HERE / "first_candidate_plans.jsonl", ()) if "rounds" in row]
+    lines = []
+    for name in MODELS:
+        mine = [row for row in rows if row["model"] == name]
+        if mine:
+            seconds = [row["planning_cpu_seconds"] for row in mine]
+            graphs = [len(row["rounds"]) for row in mine]
+            lines.append([name, f"{np.median(seconds):.0f} s", f"{max(seconds):.0f} s", f"{np.mean(graphs):.1f}"])
+    _print(["model", "one plan, median", "longest", "graphs measured, mean"], lines)
+
+
+def prediction() -> None:
+    """Print the error of whole-graph predictions."""
+    path = HERE / "prediction.json"
+    if not path.is_file():
+        return
+    found = json.loads(path.read_text())
+    lines = []
+    for name, errors in found["models"].items():
+        for kind, values in ((kind, np.abs(errors[kind])) for kind in ("dense only", "learned")):
+            lines.append([name, kind, len(values), f"{np.median(values):.1%}", f"{np.quantile(values, 0.9):.1%}"])
+    for kind, values in found["summary"].items():
+        lines.append(["**all**", kind, values["graphs"], f"{values['median']:.1%}", f"{values['p90']:.1%}"])
+    _print(["model", "learned from", "graphs", "median error", "90th percentile"], lines)
+
+
+def efficiency() -> None:
+    """Print speed-up over MAC reduction, for every model and plan."""
+    rows = list(Lines(HERE / "efficiency.jsonl", ()))
+    graphs = list(Lines(HERE / "efficiency_graphs.jsonl", ()))
+    for speedup in sorted({row["speedup"] for row in graphs}):
+        lines = []
+        for name in MODELS:
+            cells = []
+            for plan in (OURS, *VARIANTS):
+                key = {"model": name, "speedup": speedup, "plan": plan}
+                timed = _pick(rows, key)
+                graph = _pick(graphs, key)
+                if timed:
+                    cells.append(
+                        f"{timed['measured']:.2f}x / {timed['macs_reduction']:.2f} = {timed['efficiency']:.2f}"
+                    )
+                else:
+                    cells.append("fails" if graph and "failed" in graph else "")
+            if any(cells):
+                lines.append([name, *cells])
+        medians = []
+        for plan in (OURS, *VARIANTS):
+            values = [row["efficiency"] for row in rows if row["speedup"] == speedup and row["plan"] == plan]
+            medians.append(f"**{np.median(values):.2f}**" if values else "")
+        print(f"Plans at {speedup}x:\n")
+        _print(["model", OURS, *VARIANTS], [*lines, ["**median**", *medians]])
+        print()
+
+
+def resnet50() -> None:
+    """Print sizes and latencies of ResNet-50."""
+    path = HERE / "resnet50.json"
+    if not path.is_file():
+        return
+    found = json.loads(path.read_text())
+    lines = [
+        [
+            name,
+            f"{row['size_bytes'] / 1e6:.1f} MB",
+            f"{row['size_ratio']:.3f}",
+            f"{row['latency_seconds'] * 1e3:.1f} ms",
+            f"{row['latency_ratio']:.3f} ({row['interval'][0]:.3f} to {row['interval'][1]:.3f})",
+        ]
+        for name, row in found["models"].items()
+    ]
+    _print(["ResNet-50", "bytes", "ratio", "latency", "ratio"], lines)
+
+
+def accuracy() -> None:
+    """Print scores after fine-tuning, by plan and speed-up."""
+    plans = list(Lines(HERE / "accuracy_plans.jsonl", ()))
+    rows = list(Lines(HERE / "accuracy.jsonl", ()))
+    lines = []
+    for workload in dict.fromkeys(row["workload"] for row in rows):
+        for speedup in sorted({row["speedup"] for row in rows}):
+            for plan in dict.fromkeys(row["plan"] for row in plans):
+                key = {"workload": workload, "speedup": speedup, "plan": plan}
+                scores = [row["score"] for row in rows if key.items() <= row.items()]
+                found = _pick(plans, key)
+                if scores and found:
+                    spread = f"{min(scores):.1%} to {max(scores):.1%}"
+                    measured = f"{1 / found['latency_ratio']:.2f}x"
+                    lines.append(
+                        [workload, f"{speedup}x", plan, measured, f"{np.mean(scores):.1%}", spread, len(scores)]
+                    )
+    _print(["workload", "asked", "plan", "measured", "mean", "least to most", "seeds"], lines)
+
+
+def _pick(rows: Iterable[dict], key: dict) -> dict | None:
+    return next((row for row in rows if key.items() <= row.items()), None)
+
+
+def _print(header: Sequence[object], lines: Iterable[Sequence[object]]) -> None:
+    for line in (header, ["---"] * len(header), *lines):
+        print("| " + " | ".join(map(str, line)) + " |")
+
+
+if __name__ == "__main__":
+    main()
