@@ -89,7 +89,12 @@ def test_a_cut_model_exports_to_onnx(name, tmp_path):
     pruned, _ = prune(model, inputs, ratio=0.5)
     args, kwargs = as_call(inputs)
     path = tmp_path / "model.onnx"
-    torch.onnx.export(pruned.eval(), args, path, kwargs=kwargs, dynamo=True, verbose=False)
+    try:
+        torch.onnx.export(pruned.eval(), args, path, kwargs=kwargs, dynamo=True, verbose=False)
+    except torch.onnx.OnnxExporterError as error:
+        with pytest.raises(torch.onnx.OnnxExporterError):
+            torch.onnx.export(model.eval(), args, path, kwargs=kwargs, dynamo=True, verbose=False)
+        pytest.skip(f"the dense model cannot be exported to ONNX either: {str(error).splitlines()[0]}")
     session = onnxruntime.InferenceSession(path)
     values = [x.numpy() for x in torch.utils._pytree.tree_leaves((args, kwargs))]
     found = session.run(None, {i.name: value for i, value in zip(session.get_inputs(), values, strict=True)})
