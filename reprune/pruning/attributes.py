@@ -1,10 +1,10 @@
 """Numbers that a module's Python reads and that a cut changes."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
@@ -69,7 +69,12 @@ def _of_torch(module: nn.Module, shapes: dict[str, Shape]) -> dict[str, Size]:
     if isinstance(module, nn.PReLU) and weight is not None:
         return {"num_parameters": weight[0]}
     if isinstance(module, nn.RNNBase) and (recurrent := shapes.get("weight_hh_l0")) is not None:
-        return {"input_size": shapes["weight_ih_l0"][1], "hidden_size": recurrent[1]}
+        hidden = recurrent[0] * module.hidden_size // cast(Tensor, module.weight_hh_l0).shape[0]
+        return {"input_size": shapes["weight_ih_l0"][1], "hidden_size": hidden} | (
+            {"proj_size": recurrent[1]} if module.proj_size else {}
+        )
+    if isinstance(module, nn.RNNCellBase) and (recurrent := shapes.get("weight_hh")) is not None:
+        return {"input_size": shapes["weight_ih"][1], "hidden_size": recurrent[1]}
     if isinstance(module, nn.MultiheadAttention):
         return _of_attention(module, shapes)
     return {}

@@ -11,6 +11,7 @@ from torch import nn
 from reprune.errors import PruningError
 from reprune.pruning import trials
 from reprune.pruning.capture import Capture, capture, tensors_of
+from reprune.pruning.couplings import Labels
 from reprune.pruning.flow import Flow, Merge, Weighing, module_of
 from reprune.pruning.groups import Analysis, Edit, Reading
 from reprune.pruning.layout import Layout
@@ -45,14 +46,19 @@ def analyze(model: nn.Module, example_inputs: Any) -> Analysis:
         failed, analysis = trials.failing(model, analysis)
         if not failed:
             return analysis
-        mark = flow.couplings.mark()
-        if _couple_to_stream(flow, analysis, failed):
+        ties = _ties_to_stream(flow, analysis, failed)
+        if ties:
+            mark = flow.couplings.mark()
+            _unite(flow, ties)
             coupled = _analysis(model, captured, flow, owned, analysis.readings, example_inputs)
             still, coupled = trials.failing(model, coupled)
             if not still:
                 return coupled
+            good = [tie for tie in ties if not _within(tie[0], coupled, still)]
             flow.couplings.rollback(mark)
-        _freeze(flow, owned, analysis, failed)
+            _unite(flow, good)
+        else:
+            _freeze(flow, owned, analysis, failed)
         analysis = _analysis(model, captured, flow, owned, analysis.readings, example_inputs)
 
 
@@ -108,35 +114,39 @@ def _freeze(flow: Flow, owned: dict[str, Layout], analysis: Analysis, failed: di
             flow.couplings.freeze(labels[np.concatenate(member.cells)], reason)
 
 
-def _couple_to_stream(flow: Flow, analysis: Analysis, failed: dict[str, str]) -> bool:
-    """Try whether heads can go together with the width of their module's input.
+def _ties_to_stream(flow: Flow, analysis: Analysis, failed: dict[str, str]) -> list[tuple[Labels, Labels]]:
+    """Return heads that failed alone, each with the width of their module's input that they may go together with.
 
     Much attention code reads the width of its input and uses it again for the heads: ``reshape(b, n, c)``. Then heads
-    cannot go alone, but each can go with as many indices of the stream.
-
-    Returns:
-        Whether there was anything to try.
+    cannot go alone, but each can go with as many indices of the stream. Every pair is returned once only.
     """
-    offsets = analysis.offsets
-    spans = [(offsets[name], offsets[name] + analysis.group(name).width) for name in failed]
-    untried = []
-    tried = False
+    untried, ties = [], []
     for merge in flow.merges:
-        cells = analysis.cells[merge.labels]
-        if not any(bool(((cells >= start) & (cells < stop)).all()) for start, stop in spans):
+        if not _within(merge.labels, analysis, failed):
             untried.append(merge)
             continue
         stream = next((w.inputs for w in flow.weighings if _reads_stream(w, merge, analysis)), None)
         if stream is not None:
-            flow.couplings.unite(merge.labels, stream)
-            tried = True
+            ties.append((merge.labels, stream))
     flow.merges[:] = untried
-    return tried
+    return ties
+
+
+def _within(labels: Labels, analysis: Analysis, failed: dict[str, str]) -> bool:
+    """Whether labels are all of one of the groups that failed."""
+    cells, offsets = analysis.cells[labels], analysis.offsets
+    spans = ((offsets[name], offsets[name] + analysis.group(name).width) for name in failed)
+    return any(bool(((cells >= start) & (cells < stop)).all()) for start, stop in spans)
+
+
+def _unite(flow: Flow, ties: list[tuple[Labels, Labels]]) -> None:
+    for left, right in ties:
+        flow.couplings.unite(left, right)
 
 
 def _reads_stream(weighing: Weighing, merge: Merge, analysis: Analysis) -> bool:
     """Whether a weight multiplies what a module was given, at the width that the module's heads make up."""
-    inside = module_of(weighing.node) == merge.module or module_of(weighing.node).startswith(f"{merge.module}.")
+    inside = not merge.module or f"{module_of(weighing.node)}.".startswith(f"{merge.module}.")
     if not inside or weighing.inputs is None or len(weighing.inputs) != len(merge.labels):
         return False
     return not np.array_equal(analysis.cells[weighing.inputs], analysis.cells[merge.labels])

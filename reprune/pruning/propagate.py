@@ -110,10 +110,22 @@ def _call(flow: Flow, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         result = rule(flow, Call(node, arguments))
     except MISFITS:
         return _left_whole(flow, arguments, outcome, "is used in a way that its pruning rule does not know")
+    if not _fits(node, result):
+        return _left_whole(flow, arguments, outcome, "is used in a way that its pruning rule does not know")
     if isinstance(result, Layout):
         result = flow.normalized(result)
         _write_back(flow, node, values, result)
     return result
+
+
+def _fits(node: fx.Node, result: Any) -> bool:
+    """Whether a rule's result has the shape of the operator's."""
+    value = node.meta.get("val")
+    if isinstance(value, torch.Tensor):
+        return isinstance(result, Layout) and result.shape == tuple(value.shape)
+    if isinstance(value, list | tuple):
+        return isinstance(result, list) and len(result) == len(value)
+    return True
 
 
 def _write_back(flow: Flow, node: fx.Node, values: dict[fx.Node, Any], result: Layout) -> None:
