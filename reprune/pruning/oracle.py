@@ -18,7 +18,7 @@ from reprune.pruning.flow import Reduction
 from reprune.pruning.groups import Analysis
 
 RELATIVE_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 6e-2, torch.float16: 1e-2}
-WHOLE = ("layer_norm", "rms_norm", "group_norm")
+WHOLE = ("layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm")
 """Nodes whose result has the dimension that they mix."""
 
 
@@ -67,11 +67,13 @@ class ZeroedOut(fx.Interpreter):
         indices = self._indices(reduction, x)
         bound["input"] = x.index_select(reduction.dim, indices)
         for name in ("weight", "bias"):
-            if bound.get(name) is not None:
+            if bound.get(name) is not None and not any(
+                each in str(n.target) for each in ("batch_norm", "instance_norm")
+            ):
                 bound[name] = bound[name].index_select(0, indices)
         if "normalized_shape" in bound:
             bound["normalized_shape"] = [len(indices)]
-        elif bound["num_groups"] == x.shape[1]:
+        elif bound.get("num_groups") == x.shape[1]:
             bound["num_groups"] = len(indices)
         part: torch.Tensor = n.target(**bound)  # type: ignore[operator]
         return torch.zeros_like(x).index_copy_(reduction.dim, indices, part)

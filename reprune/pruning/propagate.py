@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.utils import _pytree as pytree
 
 from reprune.pruning.capture import Capture, tensors_of
@@ -21,7 +22,11 @@ assert (
 def tracked(captured: Capture, model: nn.Module, flow: Flow) -> dict[str, Layout]:
     """Give every index of every parameter and buffer of a graph a fresh label; return the layouts by name."""
     tensors = tensors_of(model)
-    return {name: _fresh(flow, tuple(tensors[name].shape)) for name in dict.fromkeys(captured.tensors.values())}
+    kernels = {id(module.weight) for module in model.modules() if isinstance(module, _ConvNd)}
+    return {
+        name: _fresh(flow, tuple(tensors[name].shape), 2 if id(tensors[name]) in kernels else None)
+        for name in dict.fromkeys(captured.tensors.values())
+    }
 
 
 def propagate(captured: Capture, flow: Flow, owned: dict[str, Layout]) -> None:
@@ -49,8 +54,10 @@ def propagate(captured: Capture, flow: Flow, owned: dict[str, Layout]) -> None:
                 flow.couplings.freeze(factor.grid, "reaches the model's output")
 
 
-def _fresh(flow: Flow, shape: tuple[int, ...]) -> Layout:
-    return Layout(shape, tuple(Factor((dim,), flow.couplings.fresh(n)) for dim, n in enumerate(shape) if n > 1))
+def _fresh(flow: Flow, shape: tuple[int, ...], depth: int | None) -> Layout:
+    """Label the first dimensions: what a kernel extends over is nothing to prune."""
+    sizes = enumerate(shape[:depth])
+    return Layout(shape, tuple(Factor((dim,), flow.couplings.fresh(n)) for dim, n in sizes if n > 1))
 
 
 def _note_given(flow: Flow, node: fx.Node, values: dict[fx.Node, Any]) -> None:

@@ -174,7 +174,7 @@ def _frozen(
         reason = next(
             (reasons[each] for each in whole if each in reasons), "all its indices go together, or nothing makes them"
         )
-        if whole and "slides along" not in reason:
+        if whole and not (dim >= 2 and "slides along" in reason):  # a kernel's extent is nothing to prune
             found.append(Frozen(f"{name}[{dim}]", reason))
     return tuple(found)
 
@@ -190,6 +190,11 @@ ROLES = {
     "batch_norm": {"running_mean": {0: "state"}, "running_var": {0: "state"}},
     **{f"conv{n}d": {"weight": {0: "producer", 1: "consumer"}} for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": {"weight": {0: "consumer", 1: "producer"}} for n in (1, 2, 3)},
+    "bilinear": {"weight": {0: "producer", 1: "consumer", 2: "consumer"}},
+    **{
+        f"{rnn}_cell": dict.fromkeys(("w_ih", "w_hh"), {0: "producer", 1: "consumer"})
+        for rnn in ("lstm", "gru", "rnn_tanh", "rnn_relu")
+    },
     **{rnn: {"params": {0: "producer", 1: "consumer"}} for rnn in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
 }
 """What an operator does with the dimensions of its weights; a tensor used otherwise produces."""

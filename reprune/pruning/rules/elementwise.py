@@ -9,9 +9,9 @@ UNTAGGED = """
     contiguous clone _to_copy detach alias lift_fresh_copy float half copy_ fill_ zero_ positive _conj
     resolve_conj resolve_neg _assert_tensor_metadata where nan_to_num masked_fill square
     hardswish hardsigmoid hardtanh relu6 selu celu elu mish silu gelu softplus softsign softshrink hardshrink tanhshrink
-    leaky_relu logsigmoid log_sigmoid threshold
     multiply subtract divide floor_divide absolute negative special_expit arccos arctan fix __and__ __or__
     greater greater_equal less less_equal not_equal
+    leaky_relu logsigmoid log_sigmoid threshold complex polar real imag angle conj
 """
 """Elementwise operators that ATen does not tag pointwise, or not in every version."""
 

@@ -21,6 +21,25 @@ def linear(flow: Flow, call: Call) -> Outcome:
     return coupling.result([*batch, "o"], call.shape)
 
 
+@rule("bilinear")
+def bilinear(flow: Flow, call: Call) -> Outcome:
+    """``[..., I]`` and ``[..., J]`` with ``[O, I, J]`` plus ``[O]``."""
+    left, right, bias = call.layout("input1"), call.layout("input2"), call["bias"]
+    batch = [f"b{i}" for i in range(len(left.shape) - 1)]
+    operands = [(left, [*batch, "i"]), (right, [*batch, "j"]), (call.layout("weight"), ["o", "i", "j"])]
+    return flow.couple(*operands, *([(bias, ["o"])] if bias is not None else [])).result([*batch, "o"], call.shape)
+
+
+@rule("cdist")
+def distance(flow: Flow, call: Call) -> Outcome:
+    """``[..., P, M]`` and ``[..., R, M]`` to ``[..., P, R]``: features that are zero in both add nothing."""
+    left, right = call.layout("x1"), call.layout("x2")
+    batch = [f"b{i}" for i in range(max(len(left.shape), len(right.shape)) - 2)]
+    ours = [*batch[len(batch) - len(left.shape) + 2 :], "p", "m"]
+    yours = [*batch[len(batch) - len(right.shape) + 2 :], "r", "m"]
+    return flow.couple((left, ours), (right, yours)).result([*batch, "p", "r"], call.shape)
+
+
 @rule("matmul", "bmm", "mm", "mv", "dot")
 def matmul(flow: Flow, call: Call) -> Outcome:
     """``[..., M, K]`` times ``[..., K, N]``, batch dimensions broadcast."""

@@ -7,11 +7,19 @@ from reprune.pruning.rules.registry import Call, Outcome, dimension, rule
 
 @rule("batch_norm", "instance_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
 def batch_norm(flow: Flow, call: Call) -> Outcome:
-    """Each channel, dimension 1, is normalised on its own."""
+    """Each channel, dimension 1, is normalised on its own; by the statistics of the input, in training mode."""
     x = call.layout("input")
     letters = ["n", "c", *(f"s{i}" for i in range(len(x.shape) - 2))]
     owned = [(layout, ["c"]) for name, layout in call.tensors() if name != "input" and len(layout.shape) == 1]
+    if call.get("training") or call.get("use_input_stats"):
+        over = [d for d in range(len(x.shape)) if d != 1 and x.factor(d) is not None]
+        for dim in over:
+            if len(over) > 1 or x.labels(dim) is None:
+                x = flow.fix(x, dim, "normalises several dimensions together")
     result = flow.couple((x, letters), *owned).result(letters, x.shape)
+    if call.get("training") or call.get("use_input_stats"):
+        for dim in (d for d in range(len(x.shape)) if d != 1):
+            flow.note_reduction("input", result, dim)
     return result if _single(call) else [result, None, None]
 
 

@@ -31,7 +31,19 @@ def pad(flow: Flow, call: Call) -> Outcome:
     return Layout(call.shape, tuple(factors), x.uniform - set(padded))
 
 
-@rule("roll", "cumsum", "cumprod", "logcumsumexp", "index_select", "unfold", "diff")
+FOURIER = ["fft", "ifft", "rfft", "irfft", "hfft", "ihfft", "fft2", "ifft2", "rfft2", "irfft2"]
+FOURIER += ["fftn", "ifftn", "rfftn", "irfftn", "fftshift", "ifftshift"]
+
+
+@rule(*(f"fft_{name}" for name in FOURIER), "rot90")
+def transform(flow: Flow, call: Call) -> Outcome:
+    """Mix or turn the named dimensions; the others pass through."""
+    x = call.layout("self")
+    dims = dimensions(call["dims"] if "dims" in call.arguments else call["dim"], len(x.shape))
+    return _whole(flow, call, x, dims, "mixes the indices of a dimension")
+
+
+@rule("roll", "cumsum", "cumprod", "logcumsumexp", "index_select", "diff")
 def along_one(flow: Flow, call: Call) -> Outcome:
     """Shift, accumulate or pick along named dimensions."""
     name, x = call.tensors()[0]
@@ -99,12 +111,78 @@ def over_space(flow: Flow, call: Call) -> Outcome:
     return _whole(flow, call, x, range(max(rank - count, 0), rank))
 
 
-def _whole(flow: Flow, call: Call, x: Layout, dims: "list[int] | range") -> Outcome:
+@rule("unfold")
+def sliding(flow: Flow, call: Call) -> Outcome:
+    """Slide a window along a dimension, which stays whole; the windows are a new last dimension."""
+    x = call.layout("self")
+    dim = dimension(call["dimension"], len(x.shape))
+    x = flow.fix(x, dim, "slides along a dimension")
+    return Layout(call.shape, x.factors, x.uniform - {dim})
+
+
+@rule("im2col")
+def patches(flow: Flow, call: Call) -> Outcome:
+    """``[..., C, H, W]`` to ``[..., C·k, L]``: each channel becomes as many as its patch has places."""
+    x = call.layout("self")
+    channel = len(x.shape) - 3
+    x = flow.alone(flow.fix_all(x, [channel + 1, channel + 2], "slides along a dimension"), channel)
+    times = call.shape[channel] // x.shape[channel]
+    factors = tuple(Factor(f.dims, np.repeat(f.grid, times)) if channel in f.dims else f for f in x.factors)
+    return Layout(call.shape, factors, x.uniform - {channel})
+
+
+@rule("col2im")
+def overlaid(flow: Flow, call: Call) -> Outcome:
+    """``[..., C·k, L]`` to ``[..., C, H, W]``: the places of a channel's patch go together."""
+    x = call.layout("self")
+    channel = len(x.shape) - 2
+    x = flow.alone(flow.fix(x, channel + 1, "slides along a dimension"), channel)
+    factors = []
+    for f in x.factors:
+        grid = f.grid
+        if channel in f.dims:
+            places = grid.reshape(call.shape[channel], -1)
+            flow.couplings.unite_along(places, 1)
+            grid = places[:, 0]
+        factors.append(Factor(f.dims, grid))
+    return Layout(call.shape, tuple(factors), x.uniform - {channel})
+
+
+@rule("gather")
+def gather(flow: Flow, call: Call) -> Outcome:
+    """Look values up along a dimension by number; the other dimensions are alike."""
+    x, index = _addressed(flow, call, "self", "index")
+    letters = [f"d{d}" for d in range(len(x.shape))]
+    dim = dimension(call["dim"], len(x.shape))
+    ours = [letter if d != dim else "looked up" for d, letter in enumerate(letters)]
+    return flow.couple((x, ours), (index, letters)).result(letters, call.shape)
+
+
+@rule("scatter", "scatter_add", "scatter_reduce")
+def scatter(flow: Flow, call: Call) -> Outcome:
+    """Write values along a dimension by number; the other dimensions are alike."""
+    names = ["self", "index", *(["src"] if isinstance(call.get("src"), Layout) else [])]
+    x, *others = _addressed(flow, call, *names)
+    dim = dimension(call["dim"], len(x.shape))
+    letters = [f"d{d}" for d in range(len(x.shape))]
+    ours = [letter if d != dim else "written" for d, letter in enumerate(letters)]
+    return flow.couple((x, letters), *((each, ours) for each in others)).result(letters, call.shape)
+
+
+def _addressed(flow: Flow, call: Call, *names: str) -> list[Layout]:
+    """Return tensors with the addressed dimension whole, and those along which only a part is addressed."""
+    tensors = [call.layout(name) for name in names]
+    dim = dimension(call["dim"], len(tensors[0].shape))
+    partial = [d for d in range(len(tensors[0].shape)) if len({x.shape[d] for x in tensors}) > 1]
+    return [flow.fix_all(x, sorted({dim, *partial}), WHY) for x in tensors]
+
+
+def _whole(flow: Flow, call: Call, x: Layout, dims: "list[int] | range", why: str = WHY) -> Outcome:
     """Keep some dimensions whole; the others pass through."""
     if len(call.shape) != len(x.shape):
         return _opaque(flow, call)
     changed = {d for d, n in enumerate(call.shape) if n != x.shape[d]} | set(dims)
-    return Layout(call.shape, flow.fix_all(x, sorted(changed), WHY).factors, x.uniform - changed)
+    return Layout(call.shape, flow.fix_all(x, sorted(changed), why).factors, x.uniform - changed)
 
 
 def _opaque(flow: Flow, call: Call) -> Outcome:

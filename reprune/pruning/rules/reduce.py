@@ -2,7 +2,7 @@
 
 from reprune.pruning.flow import Flow
 from reprune.pruning.layout import Layout
-from reprune.pruning.rules.registry import Call, Outcome, dimensions, rule
+from reprune.pruning.rules.registry import Call, Outcome, dimension, dimensions, rule
 
 
 @rule(
@@ -35,8 +35,6 @@ def reduce(flow: Flow, call: Call) -> Outcome:
         factor = x.factor(dim)
         if factor is not None and len(factor.dims) > 1:
             x = flow.fix(x, dim, "reduces a dimension")
-    if len([d for d in dims if x.factor(d) is not None]) > 1:
-        x = flow.fix_all(x, dims, "reduces several prunable dimensions")
     multiple = isinstance(call.node.meta["val"], list | tuple)
     shape = (call.shapes[0] or ()) if multiple else call.shape
     for dim in dims:
@@ -48,6 +46,16 @@ def reduce(flow: Flow, call: Call) -> Outcome:
     factors = tuple(f for f in x.factors if not set(f.dims) & set(dims))
     result = Layout(x.shape, factors, x.uniform - set(dims)).moved(dict(zip(left, places, strict=True)), shape)
     return [result] * len(call.shapes) if multiple else result
+
+
+@rule("cosine_similarity")
+def cosine_similarity(flow: Flow, call: Call) -> Outcome:
+    """Compare vectors along a dimension: what is zero in both adds nothing."""
+    tensors = [x for _, x in call.tensors()]
+    rank = max(len(x.shape) for x in tensors)
+    letters = [f"d{i}" for i in range(rank)]
+    left = [x for i, x in enumerate(letters) if i != dimension(call["dim"], rank)]
+    return flow.couple(*((x, letters[rank - len(x.shape) :]) for x in tensors)).result(left, call.shape)
 
 
 @rule(

@@ -30,6 +30,17 @@ def view(flow: Flow, call: Call) -> Outcome:
     return flow.reshape(call.layout("self"), call.shape)
 
 
+@rule("view_as_complex", "view_as_real")
+def complex_view(flow: Flow, call: Call) -> Outcome:
+    """Two numbers, real and imaginary, in the last dimension become one, or one becomes two."""
+    x = call.layout("self")
+    if len(call.shape) < len(x.shape):
+        x = flow.fix(x, len(x.shape) - 1, "needs both numbers")
+    return Layout(
+        call.shape, x.factors, x.uniform - {len(x.shape) - 1} if len(call.shape) < len(x.shape) else x.uniform
+    )
+
+
 @rule("pixel_unshuffle")
 def pixel_unshuffle(flow: Flow, call: Call) -> Outcome:
     """Move blocks of r x r pixels into channels: ``[..., C, H·r, W·r]`` to ``[..., C·r², H, W]``."""
@@ -134,7 +145,10 @@ def cat(flow: Flow, call: Call) -> Outcome:
         labels = coupling.labels(f"cat{i}")
         if labels is None:
             labels = flow.couplings.fresh(x.shape[dim])
-            flow.couplings.freeze(labels, flow.reason("joins a dimension that stays whole"))
+            if dim in x.uniform:  # a constant is as long as Python makes it
+                flow.note_size(labels, 0)
+            else:
+                flow.couplings.freeze(labels, flow.reason("joins a dimension that stays whole"))
         parts.append(labels)
     own = () if all(x.is_fixed(dim) or x.shape[dim] == 1 for x in tensors) else (Factor((dim,), np.concatenate(parts)),)
     return Layout(call.shape, others.factors + own, others.uniform)
