@@ -70,9 +70,8 @@ def _of_torch(module: nn.Module, shapes: dict[str, Shape]) -> dict[str, Size]:
         return {"num_parameters": weight[0]}
     if isinstance(module, nn.RNNBase) and (recurrent := shapes.get("weight_hh_l0")) is not None:
         hidden = recurrent[0] * module.hidden_size // cast(Tensor, module.weight_hh_l0).shape[0]
-        return {"input_size": shapes["weight_ih_l0"][1], "hidden_size": hidden} | (
-            {"proj_size": recurrent[1]} if module.proj_size else {}
-        )
+        sizes: dict[str, Size] = {"input_size": shapes["weight_ih_l0"][1], "hidden_size": hidden}
+        return sizes | {"proj_size": recurrent[1]} if module.proj_size else sizes
     if isinstance(module, nn.RNNCellBase) and (recurrent := shapes.get("weight_hh")) is not None:
         return {"input_size": shapes["weight_ih"][1], "hidden_size": recurrent[1]}
     if isinstance(module, nn.MultiheadAttention):

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from reprune.errors import PruningError
 from reprune.pruning import trials
@@ -153,8 +155,29 @@ def _reads_stream(weighing: Weighing, merge: Merge, analysis: Analysis) -> bool:
 
 
 def check(model: nn.Module) -> None:
-    """Raise PruningError for a model whose tensors are not plain parameters."""
+    """Raise PruningError for a model that is wrapped, has no values yet, or whose tensors are not plain parameters."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise PruningError("The model is a ScriptModule.", "Pass the nn.Module that it was made from.")
+    for inner in ("module", "_orig_mod"):
+        if type(model).__module__.startswith("torch.") and isinstance(vars(model)["_modules"].get(inner), nn.Module):
+            raise PruningError(
+                f"The model is wrapped in {type(model).__name__}.", f"Pass model.{inner}, and wrap what comes back."
+            )
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise PruningError(f"{name} has no shape yet.", "Run the model once on example inputs.")
+    for path, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if isinstance(value, torch.Tensor) and value.grad_fn is not None:
+                raise PruningError(
+                    f"{path}.{attribute} is computed from other tensors by a hook.",
+                    "Call torch.nn.utils.remove_weight_norm or torch.nn.utils.prune.remove first.",
+                )
     for name, tensor in tensors_of(model).items():
+        if tensor.is_meta:
+            raise PruningError(
+                f"{name} is on the meta device.", "Give the model values: cuts are proven by running it."
+            )
         if tensor.is_quantized or (
             isinstance(tensor, nn.Parameter) and not (tensor.is_floating_point() or tensor.is_complex())
         ):

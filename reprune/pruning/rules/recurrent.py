@@ -33,14 +33,13 @@ def recurrent(flow: Flow, call: Call) -> Outcome:
             cell = _cell(flow, x, weights[start : start + per_layer], gates, states)
             cells.append(cell)
             outputs.append(cell[0])
-        live = all(labels is not None for labels in outputs)
-        if not live:
-            for labels in outputs:
-                if labels is not None:
-                    flow.couplings.freeze(labels, flow.reason("joins a dimension that stays whole"))
+        alive = [labels for labels in outputs if labels is not None]
+        live = len(alive) == directions
+        for labels in alive if not live else ():
+            flow.couplings.freeze(labels, flow.reason("joins a dimension that stays whole"))
         rank = len(x.shape)
         x = Layout(
-            (*x.shape[:-1], (call.shapes[0] or ())[-1]), (Factor((rank - 1,), np.concatenate(outputs)),) if live else ()
+            (*x.shape[:-1], (call.shapes[0] or ())[-1]), (Factor((rank - 1,), np.concatenate(alive)),) if live else ()
         )
     return [x, *(_stacked(flow, cells, each, shape or ()) for each, shape in enumerate(call.shapes[1:]))]
 

@@ -216,5 +216,5 @@ class OverTokens(nn.Module):
         return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-MIXING = (nn.GroupNorm, nn.LayerNorm)
-"""Norms over what may be cut: zeroing is not the same as removing."""
+MIXING = (nn.GroupNorm, nn.LayerNorm, Maxout)
+"""Norms and maxima over what may be cut: zeroing is not the same as removing."""
