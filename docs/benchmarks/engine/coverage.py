@@ -14,7 +14,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "coverage.json", HERE.parent / "engine.md"
 TOOLS = ("reprune", "Torch-Pruning")
 STEPS = ("pruned", "runs", "reloads", "exports", "learns", "right")
-CPU_SECONDS, WALL_SECONDS, MEMORY_BYTES = 120, 1200, 8 << 30
+CPU_SECONDS, WALL_SECONDS, MEMORY_BYTES = 60, 1200, 8 << 30
 
 
 def main() -> None:
@@ -39,9 +39,11 @@ def main() -> None:
 
     names = given.names or list(MODELS)
     with ThreadPoolExecutor(given.jobs) as pool:
-        for name, found in zip(names, pool.map(lambda name: {t: isolated(t, name) for t in TOOLS}, names), strict=True):
-            results = (json.loads(RESULTS.read_text()) if RESULTS.exists() else {}) | {name: found}
+        pending = {pool.submit(lambda name: {t: isolated(t, name) for t in TOOLS}, name): name for name in names}
+        for future in as_completed(pending):
+            name, found = pending[future], future.result()
             print(f"{name:22}", *(f"{tool}: {told(found[tool])};" for tool in TOOLS), flush=True)
+            results = (json.loads(RESULTS.read_text()) if RESULTS.exists() else {}) | {name: found}
             RESULTS.write_text(json.dumps({n: results[n] for n in MODELS if n in results}, indent=1) + "\n")
     from page import write_coverage
 
@@ -102,7 +104,7 @@ def _examine_reprune(name: str, model: Any, inputs: Any, result: dict[str, Any])
 
     use(pruned, inputs, reload, result)
     kept = {tensor: {cut.dim: cut.kept for cut in cuts} for tensor, cuts in recipe.slices.items()}
-    result["right"], result["judged by"], _ = judge(model, inputs, pruned, kept, reprune.analyze(model, inputs))
+    result["right"], result["judged by"], _ = judge(model, inputs, pruned, kept)
 
 
 def _examine_peer(name: str, model: Any, inputs: Any, result: dict[str, Any]) -> None:
@@ -182,7 +184,7 @@ def use(pruned: Any, inputs: Any, reload: Callable[[str], Any], result: dict[str
 
 
 def judge(
-    model: Any, inputs: Any, pruned: Any, kept: dict[str, dict[int, Any]], analysis: Any
+    model: Any, inputs: Any, pruned: Any, kept: dict[str, dict[int, Any]], analysis: Any = None
 ) -> tuple[bool | None, str, Any]:
     """Tell whether a cut model is the dense one without what was cut.
 
@@ -197,6 +199,7 @@ def judge(
     import numpy as np
     import torch
 
+    import reprune
     from reprune.pruning import oracle
     from reprune.pruning.capture import tensors_of
 
@@ -211,6 +214,10 @@ def judge(
                     if not name.endswith("running_var"):
                         tensor.index_fill_(dim, torch.tensor(lost), 0)
     found = oracle.run(pruned, inputs)
+    problem = oracle.difference(oracle.run(dense, inputs), found)
+    if problem is None and analysis is None:
+        return True, "zeroing", None
+    analysis = analysis or reprune.analyze(model, inputs)
     cells = np.zeros(sum(group.width for group in analysis.groups), dtype=bool)
     explained: dict[tuple[str, int], set[int]] = {}
     for group in analysis.groups:
@@ -220,13 +227,12 @@ def judge(
                 for member in group.members:
                     explained.setdefault((member.tensor, member.dim), set()).update(member.cells[cell])
     same = cells if explained == gone else None
-    if oracle.difference(oracle.run(dense, inputs), found) is None:
+    if problem is None:
         return True, "zeroing", same
     if same is not None:
         problem = oracle.difference(oracle.zeroed(analysis, model, same, inputs), found)
         return problem is None, "the oracle" if problem is None else f"another function: {problem}", same
     norms = any(word in type(m).__name__ for m in model.modules() for word in ("LayerNorm", "GroupNorm", "RMSNorm"))
-    problem = oracle.difference(oracle.run(dense, inputs), found)
     if norms:
         return None, "it cut what reprune leaves whole, under a normalisation: unknown whether it is right", None
     return False, f"another function: {problem}", None
