@@ -23,7 +23,7 @@ def write_coverage(results: dict[str, Any], page: Path) -> None:
         for tool, result in tools.items():
             signs = " | ".join(SIGNS[result.get(step)] for step in STEPS)
             left = f"{result['left'] / result['parameters']:.0%}" if "left" in result else ""
-            why = result.get("why", "").replace("|", "\\|")
+            why = "nothing was cut" if result.get("pruned") is False else result.get("why", "").replace("|", "\\|")
             rows.append(f"| {name if tool == 'reprune' else ''} | {tool} | {signs} | {left} | {why[:160]} |")
     for tool in ("reprune", "Torch-Pruning"):
         counts = [sum(tools[tool].get(step) is True for tools in results.values()) for step in STEPS]
