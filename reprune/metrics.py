@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 JOB = "reprune"
 TIMEOUT_SECONDS = 10
 _LAST_SUCCESS = "reprune_last_success_timestamp_seconds"
-OUTCOMES = ("promoted", "nothing-to-do", "rejected", "failed")
-SUCCESSES = ("promoted", "nothing-to-do", "rejected")
+OUTCOMES = ("promoted", "waiting", "nothing-to-do", "rejected", "failed")
+SUCCESSES = ("promoted", "waiting", "nothing-to-do", "rejected")
 """Outcomes after which the pipeline is known to work; what the gate rejected is no failure of the pipeline."""
 
 CheckStatus = Literal["pass", "warn", "fail", "skip"]
@@ -72,7 +72,7 @@ class RunMetrics(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     workload: str
-    outcome: Literal["promoted", "nothing-to-do", "rejected", "failed"]
+    outcome: Literal["promoted", "waiting", "nothing-to-do", "rejected", "failed"]
     ended: float
     """When the run ended, in seconds since 1970."""
     step_seconds: dict[str, float] = {}

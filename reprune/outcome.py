@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Kind = Literal["promoted", "nothing-to-do", "rejected", "failed"]
+Kind = Literal["promoted", "waiting", "nothing-to-do", "rejected", "failed"]
 
-EXIT_CODES: dict[Kind, int] = {"promoted": 0, "nothing-to-do": 0, "rejected": 1, "failed": 3}
+EXIT_CODES: dict[Kind, int] = {"promoted": 0, "waiting": 0, "nothing-to-do": 0, "rejected": 1, "failed": 3}
 
 
 class Outcome(BaseModel):
@@ -29,7 +29,8 @@ def read(records: dict[str, dict[str, Any]]) -> Outcome:
     if decision.get("action") == "skip":
         return Outcome(kind="nothing-to-do", reason=decision["summary"])
     if "promote" in records:
-        return Outcome(kind="promoted", reason=records["promote"]["summary"])
+        kind: Kind = "waiting" if records["promote"].get("waits") else "promoted"
+        return Outcome(kind=kind, reason=records["promote"]["summary"])
     if "reject" in records:
         return Outcome(kind="rejected", reason=records["reject"]["summary"])
     return Outcome(kind="failed", reason="a step failed before the gate had decided")

@@ -111,6 +111,17 @@ class Finetune(Section):
     """Softening of both outputs in the distillation loss."""
 
 
+class Promotion(Section):
+    """What becomes of a candidate that the gate let through."""
+
+    approval: Literal["automatic", "manual"] = "automatic"
+    """``manual``: it waits in the registry until somebody says ``reprune approve``."""
+
+    keep: int = Field(20, ge=2)
+    """Versions that stay in the registry, by age; older ones are deleted after a promotion, but never the champion, the
+    one before it, a canary, or what waits for approval."""
+
+
 class Evaluation(Section):
     """What models are judged by: data, a task, targets, and what may be lost. A workload without a model."""
 
@@ -189,6 +200,7 @@ class Workload(Evaluation):
     prune: Prune = Prune()
     finetune: Finetune = Finetune()
     drift: DriftPolicy = DriftPolicy()
+    promotion: Promotion = Promotion()
 
     def replace(self, **changes: Any) -> "Workload":
         """Return a copy with some keys changed, validated like a new one."""

@@ -12,6 +12,7 @@ from reprune.errors import InputError
 
 if TYPE_CHECKING:
     from reprune.gate.standalone import Judgement
+    from reprune.gate.verdict import Verdict
     from reprune.workload import Evaluation
 
 
@@ -30,9 +31,6 @@ def gate(
         str | None, typer.Option(help="What serves now, if anything, named likewise.", show_default=False)
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.5, help="Time for the interleaved rounds of one target.")] = 8.0,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the verdict as JSON.", show_default=False)
-    ] = None,
     junit: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write JUnit XML, each check a test case.", show_default=False),
@@ -44,6 +42,7 @@ def gate(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page with plots.", show_default=False)
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON in place of the table.")] = False,
     store: StoreOption = DEFAULT_STORE,
     endpoint_url: EndpointOption = None,
 ) -> None:
@@ -59,17 +58,14 @@ def gate(
     from tempfile import TemporaryDirectory
 
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.text import Text
 
     from reprune import workload
-    from reprune.cli.summary import show_checks
     from reprune.store import open_store
 
     use_endpoint(endpoint_url)
-    for path in (json_file, junit, markdown, html):
+    for path in (junit, markdown, html):
         _check_writable(path)
     evaluation = workload.load_evaluation(policy)
-    console = terminal.console(sys.stdout)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with TemporaryDirectory(prefix="reprune-gate-") as scratch:
         with Progress(*columns, console=terminal.console(sys.stderr), transient=True) as shown:
@@ -88,11 +84,12 @@ def gate(
                     task, description=doing if share is None else f"{doing}: {share:.0%}"
                 ),
             )
-        _write(judged, evaluation, candidate, json_file, junit, markdown, html)
+        _write(judged, evaluation, candidate, junit, markdown, html)
     verdict = judged.verdict
-    show_checks(console, [check.model_dump(mode="json") | {"status": check.outcome} for check in verdict.checks])
-    word, style = ("pass", "bold green") if verdict.passed else ("refuse", "bold red")
-    console.print(Text(f"  {word:<8}", style=style) + Text(verdict.summary), soft_wrap=True)
+    if as_json:
+        typer.echo(verdict.model_dump_json(indent=2))
+    else:
+        _show(verdict)
     if not verdict.passed:
         raise typer.Exit(1)
 
@@ -107,14 +104,11 @@ def _write(
     judged: "Judgement",
     evaluation: "Evaluation",
     candidate: str,
-    json_file: Path | None,
     junit: Path | None,
     markdown: Path | None,
     html: Path | None,
 ) -> None:
     verdict = judged.verdict
-    if json_file:
-        json_file.write_text(verdict.model_dump_json(indent=2) + "\n")
     if junit:
         from reprune.report.junit import testsuite
 
@@ -137,3 +131,14 @@ def _write(
             recordings=judged.recordings,
             allowed_ratio=limit.value if limit.relative else None,
         )
+
+
+def _show(verdict: "Verdict") -> None:
+    from rich.text import Text
+
+    from reprune.cli.summary import show_checks
+
+    console = terminal.console(sys.stdout)
+    show_checks(console, [check.model_dump(mode="json") | {"status": check.outcome} for check in verdict.checks])
+    word, style = ("pass", "bold green") if verdict.passed else ("refuse", "bold red")
+    console.print(Text(f"  {word:<8}", style=style) + Text(verdict.summary), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``models``, ``show`` and ``rollback``: what is in the registry, who is champion and why, and the way back."""
+"""What is in the registry, who is champion and why, approval, trials, and the way back."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ WorkloadArgument = Annotated[str, typer.Argument(help="Name of the workload, as 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    for command in (models, show, rollback):
+    for command in (models, show, approve, withdraw, rollback):
         app.command()(command)
 
 
@@ -87,6 +87,77 @@ def show(
     _show_version(console, found, is_champion=is_champion)
     if moves:
         console.print(_history(moves))
+
+
+def approve(
+    workload: WorkloadArgument,
+    version: Annotated[
+        str | None,
+        typer.Argument(help="A version, or its first digits; by default the one that waits.", show_default=False),
+    ] = None,
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Put it on trial first, for this share of the traffic; 0 is a shadow.",
+            show_default=False,
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.")] = "approved by hand",
+    store: StoreOption = DEFAULT_STORE,
+    endpoint_url: EndpointOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a version that the gate let through the champion, or try it out as a canary.
+
+    Refused when the champion is not the one any more that the gate compared it with.
+
+    Example: reprune approve digits 1f3c09ab --canary 10
+    """
+    from reprune import approval
+
+    registry = _registry(_open(store, endpoint_url), workload)
+    if version is None:
+        candidates = approval.waiting(registry)
+        if len(candidates) != 1:
+            there = ", ".join(it.short for it in candidates) or "none"
+            raise InputError(
+                f"{len(candidates)} versions of {workload} wait for approval: {there}.",
+                f"Name one; `reprune models` lists all of {workload}.",
+            )
+        version = candidates[0].id
+    made = approval.approve(registry, version, reason=reason, by=_user(), canary=canary)
+    if as_json:
+        typer.echo(made.model_dump_json(indent=2))
+        return
+    console = terminal.console(sys.stdout)
+    if canary is None:
+        console.print(f"  champion  {workload} {made.short}: {made.reason}", markup=False)
+        console.print(f"  undo      reprune rollback {workload}", markup=False)
+    else:
+        word = f"canary    {workload} {made.short}, {canary} % of the traffic" if canary else f"shadow    {made.short}"
+        console.print(f"  {word}: {made.reason}", markup=False)
+        console.print(f"  next      reprune approve {workload} {made.short}", markup=False)
+        console.print(f"  undo      reprune withdraw {workload}", markup=False)
+
+
+def withdraw(
+    workload: WorkloadArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.")] = "withdrawn by hand",
+    store: StoreOption = DEFAULT_STORE,
+    endpoint_url: EndpointOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End the trial of a canary; the champion stays.
+
+    Example: reprune withdraw digits --reason "slower on the new nodes"
+    """
+    registry = _registry(_open(store, endpoint_url), workload)
+    ended = registry.withdraw(reason=reason, by=_user())
+    if as_json:
+        typer.echo(ended.model_dump_json(indent=2))
+        return
+    terminal.console(sys.stdout).print(f"  withdrawn  {workload} {ended.short}: {reason}", markup=False)
 
 
 def rollback(
@@ -155,14 +226,15 @@ def _registry(store: "Store", workload: str) -> "Registry":
 
 def _rows(registry: "Registry") -> list[dict[str, Any]]:
     """Describe each version of a workload, oldest first, and what is wrong with those that cannot be read."""
-    champion = registry.pointer()
-    reasons = {move.version: move.reason for move in registry.history()}
+    history = registry.document()
+    champion, canary = history.champion, history.canary
+    reasons = {move.version: move.reason for move in history.champion_moves}
     rows = []
     for version_id in registry.ids():
         row: dict[str, Any] = {
             "workload": registry.workload,
             "version": version_id,
-            "state": "former" if version_id in reasons else "candidate",
+            "state": "archived" if version_id in reasons else "candidate",
             "published": registry.published(version_id).isoformat(),
             "size_bytes": None,
             "reason": reasons.get(version_id, ""),
@@ -174,6 +246,8 @@ def _rows(registry: "Registry") -> list[dict[str, Any]]:
         else:
             if champion and champion.version == version_id:
                 row["state"] = "champion"
+            elif canary and canary.version == version_id:
+                row |= {"state": f"canary, {canary.percent} %" if canary.percent else "shadow", "reason": canary.reason}
         rows.append(row)
     if champion and champion.version not in {row["version"] for row in rows}:
         reason = f"champion, but gone from the store: {champion.reason}"

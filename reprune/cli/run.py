@@ -51,8 +51,9 @@ def run(
 
     Does nothing but look when there is a champion and no drift. A run that was cut short is taken up where it stopped.
 
-    Exit codes: 0 promoted, or nothing to do; 1 rejected by the gate; 2 bad input; 3 a step failed; 4 the store cannot
-    be used; 5 something in the store is damaged; 6 somebody else promoted meanwhile; 130 interrupted.
+    Exit codes: 0 promoted, waiting for approval, or nothing to do; 1 rejected by the gate; 2 bad input; 3 a step
+    failed; 4 the store cannot be used; 5 something in the store is damaged; 6 somebody else promoted meanwhile; 130
+    interrupted.
 
     Example with drift: reprune run digits --split production=reprune.workloads.digits.data:rotated
     """

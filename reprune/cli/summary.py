@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("accuracy (95 %)", "parameters", "size", "p50", "p95")
 REPORT = "report.html"
+LABELS = {"promoted": "promote", "waiting": "waits", "rejected": "reject", "nothing-to-do": "nothing to do"}
 
 
 def show(
@@ -33,8 +34,8 @@ def show(
         show_comparison(console, records["gate"]["comparison"])
         console.print()
         show_checks(console, records["gate"]["checks"])
-    style = {"promoted": "bold green", "rejected": "bold red"}.get(ended.kind, "bold")
-    label = {"promoted": "promote", "rejected": "reject", "nothing-to-do": "nothing to do"}[ended.kind]
+    style = {"promoted": "bold green", "waiting": "bold yellow", "rejected": "bold red"}.get(ended.kind, "bold")
+    label = LABELS[ended.kind]
     console.print(Text(f"  {label:<14}", style=style) + Text(ended.reason))
     if ended.kind == "promoted":
         console.print(Text(f"  {'undo':<14}", style="bold") + Text(f"reprune rollback {workload.name}"))

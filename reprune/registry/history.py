@@ -1,4 +1,4 @@
-"""Who was champion, when and why: one document, so that the pointer and its history move in one write."""
+"""Who was champion, when and why, and what is on trial: one document, so that pointer and history move in one write."""
 
 import json
 import uuid
@@ -11,11 +11,12 @@ from reprune import digest
 from reprune.errors import IntegrityError
 
 FORMAT = 1
-Action = Literal["promote", "rollback"]
+Action = Literal["promote", "rollback", "canary", "withdraw"]
+CHAMPION_MOVES = ("promote", "rollback")
 
 
 class Move(BaseModel):
-    """One move of the champion pointer."""
+    """One move of the champion pointer, or of the canary's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,10 +26,13 @@ class Move(BaseModel):
     sequence: int = Field(ge=1)
     action: Action
     version: str
-    """The champion from here on."""
+    """The champion from here on, or what goes on trial or is taken off it."""
 
     previous: str | None
     """The champion until here."""
+
+    percent: int | None = Field(None, ge=0, le=99)
+    """Share of the traffic that a canary is to answer; 0 is a shadow, whose answers nobody sees."""
 
     at: AwareDatetime
     """In UTC."""
@@ -59,20 +63,55 @@ class Champion(BaseModel):
         return self.version[:12]
 
 
+class Canary(BaseModel):
+    """A version on trial beside the champion, as of one reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    percent: int
+    """Share of the traffic that it is to answer; 0 is a shadow, whose answers nobody sees."""
+
+    since: AwareDatetime
+    """In UTC."""
+
+    reason: str
+    by: str = ""
+
+    @property
+    def short(self) -> str:
+        """The first digits of the version, as people are shown it."""
+        return self.version[:12]
+
+
 class History(BaseModel):
-    """All moves of the champion pointer, oldest first."""
+    """All moves, oldest first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     moves: tuple[Move, ...] = ()
 
     @property
+    def champion_moves(self) -> list[Move]:
+        """The moves of the champion pointer alone."""
+        return [move for move in self.moves if move.action in CHAMPION_MOVES]
+
+    @property
     def champion(self) -> Champion | None:
         """The champion after the last move."""
-        if not self.moves:
+        moves = self.champion_moves
+        if not moves:
             return None
-        last = self.moves[-1]
+        last = moves[-1]
         return Champion(version=last.version, sequence=last.sequence, since=last.at, reason=last.reason, by=last.by)
+
+    @property
+    def canary(self) -> Canary | None:
+        """The version on trial; it was compared with the champion, so any move of the champion ends its trial."""
+        last = self.moves[-1] if self.moves else None
+        if last is None or last.action != "canary" or last.percent is None:
+            return None
+        return Canary(version=last.version, percent=last.percent, since=last.at, reason=last.reason, by=last.by)
 
     def standing(self) -> list[str]:
         """Return the promotions that still stand, the champion's last.
@@ -82,7 +121,7 @@ class History(BaseModel):
         that was taken off already puts it on top again.
         """
         stack: list[str] = []
-        for move in self.moves:
+        for move in self.champion_moves:
             if move.action == "rollback" and move.version in stack[:-1]:
                 below = len(stack) - 1
                 while stack[below - 1] != move.version:
@@ -92,7 +131,7 @@ class History(BaseModel):
                 stack.append(move.version)
         return stack
 
-    def extended(self, action: Action, version: str, *, reason: str, by: str) -> "History":
+    def extended(self, action: Action, version: str, *, reason: str, by: str, percent: int | None = None) -> "History":
         """Return the history with one more move, made now."""
         champion = self.champion
         move = Move(
@@ -101,6 +140,7 @@ class History(BaseModel):
             action=action,
             version=version,
             previous=champion.version if champion else None,
+            percent=percent,
             at=datetime.now(UTC),
             reason=reason,
             by=by,

@@ -1,7 +1,7 @@
-"""The registry of one workload: its versions, and the champion among them in ``registry/<workload>/champion.json``."""
+"""The registry of one workload: its versions, and champion and canary in ``registry/<workload>/champion.json``."""
 
 from reprune.errors import ConflictError, InputError, IntegrityError
-from reprune.registry.history import Champion, History, Move
+from reprune.registry.history import Canary, Champion, History, Move
 from reprune.registry.versions import REFERENCE, ROOT, WORKLOAD, Versions
 from reprune.store import Entry, NotFoundError, Store
 
@@ -26,6 +26,10 @@ class Registry(Versions):
         super().__init__(store, workload)
         self._pointer = f"{self._prefix}/{POINTER}"
 
+    def document(self) -> History:
+        """Return all moves as of one reading, with the champion and the canary that follow from them."""
+        return self._history()[0]
+
     def champion(self) -> Champion | None:
         """Return the champion, or None before the first promotion.
 
@@ -42,11 +46,15 @@ class Registry(Versions):
 
     def pointer(self) -> Champion | None:
         """Return the champion without looking whether its version is there."""
-        return self._history()[0].champion
+        return self.document().champion
+
+    def canary(self) -> Canary | None:
+        """Return the version on trial beside the champion, if there is one."""
+        return self.document().canary
 
     def history(self) -> list[Move]:
-        """Return all moves of the champion pointer, oldest first."""
-        return list(self._history()[0].moves)
+        """Return all moves of champion and canary, oldest first."""
+        return list(self.document().moves)
 
     def promote(self, reference: str, *, reason: str, expected: Champion | None, by: str = "") -> Champion:
         """Make a version the champion, if the champion is still the one that it was compared with.
@@ -71,7 +79,55 @@ class Registry(Versions):
             return current
         if _place(current) != _place(expected):
             raise self._overtaken(version.id, current)
-        return self._move(history, entry, history.extended("promote", version.id, reason=_given(reason), by=by))
+        after = history.extended("promote", version.id, reason=_given(reason), by=by)
+        return _champion_of(self._move(history, entry, after))
+
+    def try_out(self, reference: str, percent: int, *, reason: str, expected: Champion | None, by: str = "") -> Canary:
+        """Put a version on trial beside the champion that it was compared with; it takes the place of another.
+
+        The registry records the share; whoever routes the traffic reads it from here.
+
+        Args:
+            reference: The version.
+            percent: Share of the traffic that it is to answer, 0 to 99; 0 is a shadow, whose answers nobody sees.
+            reason: Why, for the history.
+            expected: The champion that the decision was made against.
+            by: The run or the person that decided.
+
+        Raises:
+            ConflictError: Somebody else moved the champion meanwhile.
+            InputError: There is no such version, no champion to stand beside, or no such share.
+        """
+        if not 0 <= percent <= 99:
+            raise InputError(
+                f"A canary cannot answer {percent} % of the traffic.", "Give 0 (a shadow) to 99, or promote it."
+            )
+        version = self.version(reference)
+        history, entry = self._history()
+        if history.champion is None:
+            raise InputError(f"{self.workload} has no champion to stand beside.", "Promote a version first.")
+        if history.champion.version == version.id:
+            raise InputError(f"{version.short} is the champion of {self.workload} already.", "Try out another version.")
+        if _place(history.champion) != _place(expected):
+            raise self._overtaken(version.id, history.champion)
+        after = history.extended("canary", version.id, reason=_given(reason), by=by, percent=percent)
+        canary = self._move(history, entry, after).canary
+        assert canary is not None
+        return canary
+
+    def withdraw(self, *, reason: str, by: str = "") -> Canary:
+        """End the trial of the canary, and return what it was.
+
+        Raises:
+            InputError: There is none, or no reason.
+            ConflictError: Somebody else made a move meanwhile.
+        """
+        history, entry = self._history()
+        canary = history.canary
+        if canary is None:
+            raise InputError(f"{self.workload} has no canary to withdraw.", f"See reprune show {self.workload}.")
+        self._move(history, entry, history.extended("withdraw", canary.version, reason=_given(reason), by=by))
+        return canary
 
     def rollback(self, *, to: str | None = None, reason: str, by: str = "") -> Champion:
         """Make an earlier champion the champion again.
@@ -94,7 +150,8 @@ class Registry(Versions):
                 f"Restore it from a backup, or name another: reprune rollback {self.workload} --to VERSION.",
             )
         self.version(target)
-        return self._move(history, entry, history.extended("rollback", target, reason=_given(reason), by=by))
+        after = history.extended("rollback", target, reason=_given(reason), by=by)
+        return _champion_of(self._move(history, entry, after))
 
     def _before(self, history: History) -> str:
         standing = history.standing()
@@ -110,7 +167,7 @@ class Registry(Versions):
         return standing[-2]
 
     def _former(self, history: History, reference: str) -> str:
-        moves = history.moves
+        moves = history.champion_moves
         known = {
             move.version for move in moves if REFERENCE.fullmatch(reference) and move.version.startswith(reference)
         }
@@ -133,8 +190,8 @@ class Registry(Versions):
             return History(), None
         return History.load(entry.data, where=f"{self.store.uri}/{self._pointer}"), entry
 
-    def _move(self, before: History, entry: Entry | None, after: History) -> Champion:
-        """Write the document if it is still what was read."""
+    def _move(self, before: History, entry: Entry | None, after: History) -> History:
+        """Write the document if it is still what was read, and return it."""
         self.store.check_conditional_writes()
         made = after.moves[-1]
         try:
@@ -148,9 +205,7 @@ class Registry(Versions):
                 move.id for move in now.moves[len(before.moves) :]
             }:  # else the answer to our own write was lost
                 raise self._overtaken(made.version, now.champion) from None
-        champion = after.champion
-        assert champion is not None
-        return champion
+        return after
 
     def _overtaken(self, version_id: str, winner: Champion | None) -> ConflictError:
         who = (
@@ -169,6 +224,11 @@ def workloads(store: Store) -> list[str]:
     """Return the names of the workloads that have a registry in a store."""
     names = {key.split("/")[1] for key in store.list(f"{ROOT}/") if key.count("/") >= 2}
     return sorted(name for name in names if WORKLOAD.fullmatch(name))
+
+
+def _champion_of(history: History) -> Champion:
+    assert history.champion is not None, "the last move made one"
+    return history.champion
 
 
 def _place(champion: Champion | None) -> tuple[int, str] | None:

@@ -171,6 +171,12 @@ class Versions:
         except NotFoundError:
             raise self._gone(found, file) from None
 
+    def delete(self, version_id: str) -> None:
+        """Remove a version; its manifest goes first, so that what is cut short leaves no half of a version."""
+        self.store.delete(self._key(version_id, MANIFEST))
+        for key in list(self.store.list(self._key(version_id, ""))):
+            self.store.delete(key)
+
     def _key(self, version_id: str, name: str) -> str:
         return f"{self._prefix}/versions/{version_id}/{name}"
 

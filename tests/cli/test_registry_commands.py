@@ -70,7 +70,7 @@ def test_models_lists_every_version_with_its_state_and_reason(uri, registry):
         "brackets are shown as they are"
     )
     rows = json.loads(invoke("models", "--store", uri, "--json"))
-    assert sorted(row["state"] for row in rows) == ["champion", "former", "former"]
+    assert sorted(row["state"] for row in rows) == ["archived", "archived", "champion"]
     assert {row["version"] for row in rows} == set(registry.ids())
 
 

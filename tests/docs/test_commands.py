@@ -11,6 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reprune import approval, digest
+from reprune.gate.verdict import Check, conclude
+from reprune.registry import Registry
+from reprune.store import open_store
+
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -76,10 +81,31 @@ def test_sparse_weights(tmp_path):
     assert len(page.ran) == 3 and (tmp_path / "masks.safetensors").exists()
 
 
+def test_promote(tmp_path):
+    registry = Registry(open_store(tmp_path / "reprune-store"), "digits")
+    for name, champion in (("a", True), ("b", True), ("c", False)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "model.onnx").write_text(name)
+        passed = Check(name="quality", family="quality", severity="block", status="passed", statement="no loss")
+        verdict = conclude([passed], candidate_sha256=digest.of_file(folder / "model.onnx"), examples=10)
+        (folder / "verdict.json").write_text(verdict.model_dump_json())
+        now = registry.champion()
+        version = registry.publish(folder, {"compared_with": now.model_dump(mode="json") if now else None})
+        if champion:
+            approval.approve(registry, version.id)
+    before = registry.champion()
+    page = Page("docs/promote.md", tmp_path)
+    page.act(passing_over=["reprune run digits"])
+    assert len(page.ran) == 6
+    assert registry.champion().version == before.version
+    assert [move.action for move in registry.history()][2:] == ["canary", "withdraw", "promote", "rollback"]
+
+
 def test_gate_in_ci(tmp_path):
     page = Page("docs/gate-in-ci.md", tmp_path)
     page.act()
-    assert len(page.ran) == 2 and all((tmp_path / name).exists() for name in ("verdict.json", "gate.xml", "gate.html"))
+    assert len(page.ran) == 2 and all((tmp_path / name).exists() for name in ("summary.md", "gate.xml", "gate.html"))
 
 
 def test_measure_latency(tmp_path):

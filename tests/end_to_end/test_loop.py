@@ -76,6 +76,17 @@ def test_a_candidate_that_fails_the_gate_is_rejected_and_the_champion_stays(proj
     assert registry(project) == before
 
 
+def test_with_manual_approval_the_candidate_waits_until_somebody_approves_it(project):
+    manual = {"name": "manual", "train": {"epochs": 4}, "finetune": {"epochs": 1}}
+    name = variant(project, "manual.yaml", promotion={"approval": "manual"}, **manual)
+    ended = project.run(name)
+    assert ended["outcome"] == "waiting" and "reprune approve manual" in ended["reason"]
+    states = {row["version"]: row["state"] for row in json.loads(project("models", "--json").stdout)}
+    assert states[ended["version"]] == "candidate"
+    assert json.loads(project("approve", "manual", "--json").stdout)["version"] == ended["version"]
+    assert project.run(name)["outcome"] == "nothing-to-do"
+
+
 def test_drift_starts_a_new_cycle_and_rollback_undoes_it(project, promoted):
     arrays = project.folder / "window.npz"
     code = "import numpy, shapes; x, y = shapes.shifted().tensors; numpy.savez('window.npz', inputs=x, targets=y)"

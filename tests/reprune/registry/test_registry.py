@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from hashlib import sha256
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reprune.errors import ConflictError, InputError, IntegrityError
-from reprune.registry import Champion, Registry, workloads
+from reprune.registry import Champion, Registry, retire, workloads
 from reprune.registry.history import History
 from reprune.store import open_store
 
@@ -383,3 +384,61 @@ def test_two_names_for_one_folder_are_one_registry(publish, registry, tmp_path):
     if registry.store.uri.startswith("s3://"):
         pytest.skip("folders only")
     assert Registry(open_store(f"file://{registry.store.uri}"), "digits").ids() == registry.ids()
+
+
+def test_a_canary_stands_beside_the_champion_until_it_is_withdrawn_or_the_champion_moves(registry, publish, promoted):
+    trial = publish("d")
+    before = registry.champion()
+    canary = registry.try_out(trial.id, 10, reason="looks good", expected=before, by="eve")
+    assert (canary.version, canary.percent, canary.by) == (trial.id, 10, "eve")
+    assert registry.canary() == canary and registry.champion() == before
+    registry.try_out(trial.id, 50, reason="still good", expected=before)
+    assert registry.canary().percent == 50
+    assert registry.withdraw(reason="slow").version == trial.id
+    assert registry.canary() is None and registry.champion() == before
+    registry.try_out(trial.id, 0, reason="in the shadow", expected=before)
+    registry.promote(trial.id, reason="good", expected=before)
+    assert registry.canary() is None and registry.champion().version == trial.id
+    assert [move.action for move in registry.history()][3:] == ["canary", "canary", "withdraw", "canary", "promote"]
+    assert registry.rollback(reason="bad").version == promoted[-1].id
+
+
+def test_a_canary_that_cannot_be(registry, publish, promoted, tmp_path):
+    trial, champion = publish("d"), registry.champion()
+    for percent in (-1, 100):
+        with pytest.raises(InputError, match=f"{percent} %"):
+            registry.try_out(trial.id, percent, reason="x", expected=champion)
+    with pytest.raises(InputError, match="is the champion"):
+        registry.try_out(champion.version, 5, reason="x", expected=champion)
+    with pytest.raises(InputError, match="no canary"):
+        registry.withdraw(reason="x")
+    registry.rollback(reason="bad")
+    with pytest.raises(ConflictError, match="somebody else was first"):
+        registry.try_out(trial.id, 5, reason="x", expected=champion)
+    with pytest.raises(InputError, match="no champion to stand beside"):
+        other = Registry(registry.store, "other")
+        version = other.publish(registry.fetch(trial, tmp_path / "other"))
+        other.try_out(version.id, 5, reason="x", expected=None)
+
+
+def test_old_versions_are_retired_by_the_rule(registry, publish, store, monkeypatch):
+    versions = [publish(name) for name in "abcdefg"]
+    ages = {version.id: place for place, version in enumerate(versions)}
+    for version in versions[:5]:
+        registry.promote(version.id, reason="good", expected=registry.champion())
+    champion = registry.champion()
+    published = {version.id: champion.since - timedelta(days=10 - ages[version.id]) for version in versions}
+    published[versions[6].id] = champion.since + timedelta(days=1)
+    monkeypatch.setattr(type(registry), "published", lambda self, version_id: published[version_id])
+    registry.try_out(versions[1].id, 10, reason="an old one again", expected=champion)
+    gone = retire(registry, keep=2)
+    assert sorted(ages[version_id] for version_id in gone) == [0, 2]
+    assert sorted(ages[version_id] for version_id in registry.ids()) == [1, 3, 4, 5, 6]
+    assert not [key for key in store.list("registry/digits/versions/") if versions[0].id in key]
+    assert retire(registry, keep=2) == []
+    assert registry.rollback(reason="bad").version == versions[3].id
+
+
+def test_without_a_champion_nothing_is_retired(registry, publish):
+    publish("a")
+    assert retire(registry, keep=2) == [] and len(registry.ids()) == 1

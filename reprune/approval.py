@@ -1,0 +1,77 @@
+"""From a version that the gate let through to the champion, at once or when somebody says so."""
+
+from reprune.champion import ONNX
+from reprune.errors import InputError, IntegrityError
+from reprune.gate.verdict import Verdict
+from reprune.registry import Canary, Champion, Registry, Version
+
+VERDICT = "verdict.json"
+COMPARED_WITH = "compared_with"
+"""Key of a version's lineage: the champion that the gate compared it with, or None."""
+
+
+def approve(
+    registry: Registry, reference: str, *, reason: str = "", by: str = "", canary: int | None = None
+) -> Champion | Canary:
+    """Make a judged version the champion, or put it on trial beside the champion.
+
+    Args:
+        registry: Where it was published.
+        reference: The version.
+        reason: Why, for the history; by default what the gate said.
+        by: The run or the person that decided.
+        canary: Share of the traffic in percent, to try it out first; 0 is a shadow.
+
+    Raises:
+        InputError: The version was not published by reprune's gate, or the gate refused it.
+        IntegrityError: Its model is not the one that the gate judged.
+        ConflictError: The champion is not the one any more that the gate compared it with.
+    """
+    version = registry.version(reference)
+    verdict = judged(registry, version)
+    compared = version.lineage.get(COMPARED_WITH)
+    expected = Champion.model_validate(compared) if compared else None
+    reason = reason or verdict.summary
+    if canary is None:
+        return registry.promote(version.id, reason=reason, expected=expected, by=by)
+    return registry.try_out(version.id, canary, reason=reason, expected=expected, by=by)
+
+
+def judged(registry: Registry, version: Version) -> Verdict:
+    """Return the verdict on a version.
+
+    Raises:
+        InputError: It has none, or was refused.
+        IntegrityError: Its model is not the one that the gate judged.
+    """
+    files = {file.path: file for file in version.files}
+    if VERDICT not in files or ONNX not in files:
+        raise InputError(
+            f"Version {version.short} of {registry.workload} has no verdict of the gate.",
+            "Approve a version that a run has published.",
+        )
+    verdict = Verdict.model_validate_json(registry.read(version, VERDICT))
+    if not verdict.passed:
+        raise InputError(
+            f"The gate refused version {version.short}: {verdict.summary}", "Approve one that it let through."
+        )
+    if files[ONNX].sha256 != verdict.candidate_sha256:
+        raise IntegrityError(
+            f"The model of version {version.short} is not the one that the gate judged "
+            f"({files[ONNX].sha256[:12]} in place of {verdict.candidate_sha256[:12]}).",
+            "Run the pipeline again.",
+        )
+    return verdict
+
+
+def waiting(registry: Registry) -> list[Version]:
+    """Return the versions that could be approved now: let through, and compared with the champion that stands."""
+    champion = registry.pointer()
+    found = []
+    for version_id in registry.ids():
+        version = registry.version(version_id)
+        compared = version.lineage.get(COMPARED_WITH, "nothing")
+        here = champion.model_dump(mode="json") if champion else None
+        if compared == here and version_id != (champion.version if champion else None):
+            found.append(version)
+    return found
