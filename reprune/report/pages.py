@@ -8,7 +8,7 @@ from reprune.planning.sensitivity import Sensitivity
 from reprune.report.html import Note, Section, Table, page
 from reprune.report.plots import pruning
 from reprune.report.plots import training as learning
-from reprune.report.plots.pruning import Round, SensitivityPoint
+from reprune.report.plots.pruning import SensitivityPoint
 from reprune.training.history import History
 
 
@@ -45,15 +45,6 @@ def sensitivity(curves: Sensitivity, frozen: Sequence[str]) -> str:
     if frozen:
         sections.append(Section("Left dense", [Note("What could not be proven safe to cut:", "plain", frozen)]))
     return page("Sensitivity", f"{len(curves.curves)} groups on {curves.examples} examples", sections)
-
-
-def prune(widths: Mapping[str, tuple[int, int]], rounds: Sequence[Round], metric: str, notes: Sequence[str]) -> str:
-    """Return the page of the iterative pruner."""
-    sections = [Section("Plan", [Note("How the widths were chosen:", "plain", notes)])]
-    if rounds:
-        sections.append(Section("Rounds", [pruning.rounds(rounds, metric=metric)]))
-    sections.append(Section("What was kept", [pruning.widths(widths)]))
-    return page("Pruning", words.count(len(rounds), "round"), sections)
 
 
 def export(models: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""The page of a plan: what is kept, what it costs, what it loses, and the plans beside it."""
+"""The pages of a plan and of its pruning: what is kept, what it costs, what it loses, and the plans beside it."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from reprune.planning.front import Alternative
 from reprune.planning.plan import Plan
 from reprune.report.html import Block, Note, Section, Table, Tile, Tiles, page
 from reprune.report.plots import planning, pruning
+from reprune.report.plots.pruning import Round
 
 
 def plan(made: Plan, *, workload: str, origin: str, warning: str = "") -> str:
@@ -20,6 +21,25 @@ def plan(made: Plan, *, workload: str, origin: str, warning: str = "") -> str:
         origin: Where the dense weights come from.
         warning: What the reader must know about them.
     """
+    return page(f"Plan for {workload}", f"Dense weights: {origin}", _sections(made, warning))
+
+
+def pruning_rounds(made: Plan, rounds: Sequence[Round], metric: str) -> str:
+    """Return the page of the iterative pruner: its rounds, and the plan that they lead to.
+
+    Args:
+        made: The plan.
+        rounds: What was cut and recovered.
+        metric: Name of the score.
+    """
+    sections = _sections(made)
+    if rounds:
+        lead = "Each round cuts a part of the way to the planned widths, then recovers."
+        sections.insert(0, Section("Rounds", [pruning.rounds(rounds, metric=metric)], lead=lead))
+    return page("Pruning", words.count(len(rounds), "round"), sections)
+
+
+def _sections(made: Plan, warning: str = "") -> list[Section]:
     dense = made.dense_seconds
     told: list[Block] = [Note(warning, "warn")] if warning else []
     tiles = [
@@ -43,7 +63,7 @@ def plan(made: Plan, *, workload: str, origin: str, warning: str = "") -> str:
     sections.append(Section("Widths", [pruning.widths(widths)]))
     if made.rounds:
         sections.append(Section("How it was found", [_rounds(made)], lead="Solve, measure the whole graph, correct."))
-    return page(f"Plan for {workload}", f"Dense weights: {origin}", sections)
+    return sections
 
 
 def best_known(made: Plan) -> tuple[float, ...]:

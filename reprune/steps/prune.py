@@ -15,7 +15,7 @@ from reprune.planning.plan import Plan
 from reprune.planning.sensitivity import Sensitivity
 from reprune.planning.subject import Subject
 from reprune.pruning.iterative import Loop, Round
-from reprune.report import pages
+from reprune.report import planning_pages
 from reprune.step import Step
 from reprune.steps.learning import mean_loss, settings, training_batches, validation_score
 from reprune.training.distillation import Distillation
@@ -43,7 +43,7 @@ def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], prun
     bundle.save(smaller, pruned, factory=parent.model, recipe=recipe, **parent.lineage, parent=parent.files)
     widths = {name: (width, plan.widths[name]) for name, width in plan.dense_widths.items()}
     drawn: Any = [it.model_dump() for it in done]
-    report.write_text(pages.prune(widths, drawn, step.task.metric, _explain(plan)))
+    report.write_text(planning_pages.pruning_rounds(plan, drawn, step.task.metric))
     step.record = {
         "plan": plan.model_dump(mode="json"),
         "rounds": drawn,
@@ -66,7 +66,9 @@ def _key(step: Step, parent: bundle.Description, profiles: list[str]) -> str:
 
 def _plan(step: Step, subject: Subject, curves: Sensitivity, tables: Sequence[LatencyTable]) -> Plan:
     step.progress("planning widths")
-    return subject.plan(tables, curves, progress=lambda done: step.progress("measuring the planned graph", done))
+    return subject.plan(
+        tables, curves, alternatives=0, progress=lambda done: step.progress("measuring the planned graph", done)
+    )
 
 
 def _loop(step: Step, subject: Subject) -> Loop:
@@ -110,17 +112,3 @@ def _tell(step: Step, rounds: int) -> Callable[[Round], None]:
         step.progress(f"round {it.round} of {rounds} · {it.latency_ratio:.2f}x latency · {scores}", it.round / rounds)
 
     return tell
-
-
-def _explain(plan: Plan) -> list[str]:
-    lines = [
-        f"{target}: dense {dense * 1e3:.3f} ms, budget {budget * 1e3:.3f} ms, predicted {predicted * 1e3:.3f} ms"
-        for target, dense, budget, predicted in zip(
-            plan.targets, plan.dense_seconds, plan.budget_seconds, plan.predicted_latency_seconds, strict=True
-        )
-    ]
-    for number, it in enumerate(plan.rounds, 1):
-        shown = ", ".join(f"{seconds * 1e3:.3f}" for seconds in it.measured_seconds)
-        guess = ", ".join(f"{seconds * 1e3:.3f}" for seconds in it.predicted_seconds)
-        lines.append(f"Plan {number}: predicted {guess} ms, measured {shown} ms.")
-    return lines
