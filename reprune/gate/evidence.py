@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from reprune import digest, tasks
@@ -39,6 +40,7 @@ class Answers:
         predicted: Predicted class, ``[N]``; None for tasks without one class an example.
         changed: Share of an example's predictions that differ from the dense model's, ``[N]``; None for regression.
         not_finite: Examples with a NaN or an infinity among their outputs.
+        brier: Squared distance between probabilities and label, 0 to 2, ``[N]``; None for tasks without classes.
     """
 
     scores: np.ndarray
@@ -47,6 +49,7 @@ class Answers:
     predicted: np.ndarray | None
     changed: np.ndarray | None
     not_finite: int
+    brier: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,8 @@ class _Runner:
         self._task.check(output, targets)
         rows = {"scores": self._task.score(output, targets), "losses": self._task.loss(output, targets)}
         rows |= self._task.signals(output)
+        if isinstance(self._task, tasks.Classification):
+            rows["brier"] = brier(output, targets)
         if "confidence" in rows and (changed := _changed(output, dense)) is not None:
             rows["changed"] = changed
         finite = torch.stack([value.reshape(len(value), -1).isfinite().all(dim=1) for value in tensors(output)]).all(
@@ -212,6 +217,7 @@ class _Runner:
             predicted=predicted.astype(np.int64) if predicted is not None else None,
             changed=rows.get("changed"),
             not_finite=self._not_finite[name],
+            brier=rows.get("brier"),
         )
 
     def _scaled(self, rows: dict[str, np.ndarray]) -> np.ndarray:
@@ -255,6 +261,12 @@ def feed_for(session: "InferenceSession", inputs: Any, *, name: str) -> dict[str
             "Export the model with the inputs that the dataset yields.",
         )
     return {key: value.numpy() for key, value in zip(names, given, strict=True)}
+
+
+def brier(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the squared distance between probabilities and labels, ``[N]`` (Brier 1950, Monthly Weather Rev. 78:1)."""
+    probabilities = logits.double().softmax(dim=1)
+    return (probabilities - F.one_hot(targets.long(), probabilities.shape[1])).square().sum(dim=1)
 
 
 def _changed(output: Any, dense: Any) -> Tensor | None:

@@ -39,24 +39,30 @@ class GatePolicy(BaseModel):
     champion_drop: float | None = Field(None, ge=0, lt=1)
     """Accuracy that may be lost against the champion, as a share; ``budget.accuracy_drop`` by default."""
 
-    slices: Severity = "warn"
-    """Accuracy in each class and slice; reported where more than ``slice_drop`` is shown to be lost there (Holm's
-    correction over all slices)."""
+    slices: Severity = "block"
+    """Accuracy in each class and slice; fails where more than ``slice_drop`` is shown to be lost there (Holm's
+    correction over all slices). It blocks because the overall accuracy hides a lost class; and safely so, since what
+    chance explains never fails: an equal model is refused by the slices in far fewer than 5 % of cases."""
 
     slice_drop: float | None = Field(None, ge=0, lt=1)
     """Accuracy that may be lost in one slice, as a share; ``budget.accuracy_drop`` by default."""
 
     disagreement: Severity = "warn"
-    """Share of predictions that differ from the dense model's, right or wrong."""
+    """Share of predictions that differ from the dense model's, right or wrong. It warns because a change may as well
+    be for the better; the quality checks tell."""
 
     disagreement_limit: float = Field(0.05, gt=0, le=1)
     """Largest share of predictions that may differ."""
 
     calibration: Severity = "warn"
-    """Rise of the expected calibration error and of the loss against the dense model."""
+    """Rise of the expected calibration error, of the Brier score and of the loss against the dense model. It warns
+    because only who reads the probabilities is harmed: set it to block where thresholds or costs rest on them."""
 
     calibration_rise: float = Field(0.02, ge=0, le=1)
     """Largest rise of the expected calibration error, as a share."""
+
+    brier_rise: float = Field(0.02, ge=0)
+    """Largest rise of the Brier score (Brier 1950): squared distance between probabilities and the label, 0 to 2."""
 
     loss_rise: float = Field(0.05, ge=0)
     """Largest rise of the mean loss per example, in the loss's own unit (nats for classification and language)."""
@@ -70,8 +76,9 @@ class GatePolicy(BaseModel):
     tail_latency_limit: LatencyLimit = LatencyLimit.model_validate("1x")
     """Upper limit of the 95th percentile: relative to the dense model's own (``1x``) or absolute (``8ms``)."""
 
-    extreme_latency: Severity = "warn"
-    """99th percentile of the latency on every target, against ``extreme_latency_limit``."""
+    extreme_latency: Severity = "block"
+    """99th percentile of the latency on every target, against ``extreme_latency_limit``. Few samples lie beyond it: it
+    blocks where an excess is shown, that is the whole interval lies over the limit, and warns while there is doubt."""
 
     extreme_latency_limit: LatencyLimit = LatencyLimit.model_validate("1x")
     """Upper limit of the 99th percentile: relative to the dense model's own (``1x``) or absolute (``20ms``)."""

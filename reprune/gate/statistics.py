@@ -64,6 +64,11 @@ class Comparison(BaseModel):
     gained: int | None
     spread: float
 
+    @property
+    def value(self) -> float:
+        """The drop."""
+        return self.drop
+
     def examples_needed(self, tolerance: float, power: float = 0.8) -> int:
         """Return how many examples would show a drop within the tolerance, with the differences seen here.
 

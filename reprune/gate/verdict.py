@@ -1,12 +1,31 @@
 """What the gate says: every check in words and numbers, and whether the candidate may be promoted."""
 
-from typing import Literal
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from reprune.gate.policy import Severity
 
 Status = Literal["passed", "failed", "inconclusive", "skipped"]
+Rule = Literal["high below", "low below", "low above"]
+"""Which bound decides on which side of the threshold: the harm is shown to be small, is not shown to be large, or the
+good is shown to be enough."""
+
+
+class Bounded(Protocol):
+    """A number with its bounds: an interval, an estimate or a comparison."""
+
+    @property
+    def value(self) -> float:
+        """The estimate."""
+
+    @property
+    def low(self) -> float:
+        """Its lower bound."""
+
+    @property
+    def high(self) -> float:
+        """Its upper bound."""
 
 
 class Check(BaseModel):
@@ -21,8 +40,8 @@ class Check(BaseModel):
         estimate: What was measured, in ``unit``.
         low: Lower bound of the estimate; for a drop, one-sided at the policy's confidence.
         high: Upper bound of the estimate, likewise.
-        threshold: What ``high`` may be at most.
-        margin: ``threshold - high``: by how much the check passed, or (negative) failed to.
+        threshold: What the bound that decides must clear.
+        margin: Distance of that bound from the threshold: by how much the check passed, or (negative) failed to.
         unit: ``share``, ``ratio``, ``seconds``, ``bytes``, or the loss's own.
         examples: Examples it was measured on.
     """
@@ -41,6 +60,24 @@ class Check(BaseModel):
     margin: float | None = None
     unit: str = ""
     examples: int | None = None
+
+    @classmethod
+    def measured(cls, found: Bounded, threshold: float, *, rule: Rule = "high below", **fields: Any) -> Self:
+        """Return a check whose numbers are those of an estimate with its bounds.
+
+        Args:
+            found: What was measured.
+            threshold: What the bound that decides must clear.
+            rule: Which bound that is, and on which side of the threshold it must lie.
+            fields: The other attributes.
+        """
+        margins = {
+            "high below": threshold - found.high,
+            "low below": threshold - found.low,
+            "low above": found.low - threshold,
+        }
+        numbers = {"estimate": found.value, "low": found.low, "high": found.high, "threshold": threshold}
+        return cls(**numbers, margin=margins[rule], **fields)
 
     @property
     def blocks(self) -> bool:

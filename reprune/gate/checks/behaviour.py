@@ -1,6 +1,6 @@
 """How the candidate behaves beyond its accuracy: where it changed its mind, and whether its confidence holds."""
 
-from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -8,88 +8,94 @@ from reprune.gate import statistics, words
 from reprune.gate.calibration import calibration_rise
 from reprune.gate.evidence import CANDIDATE, DENSE, Evidence
 from reprune.gate.policy import GatePolicy
-from reprune.gate.verdict import Check, Status
+from reprune.gate.statistics import Comparison
+from reprune.gate.verdict import Bounded, Check, Status
 
 
 def disagreement(evidence: Evidence, policy: GatePolicy) -> list[Check]:
     """Check what share of predictions differ from the dense model's, right or wrong."""
-    check = partial(Check, name="disagreement", family="disagreement", severity=policy.disagreement)
+    about: dict[str, Any] = {"name": "disagreement", "family": "disagreement", "severity": policy.disagreement}
     changed = evidence.answers[CANDIDATE].changed
     if changed is None:
-        return [check(status="skipped", statement=f"a {evidence.metric} task has no predictions to agree on")]
+        statement = f"a {evidence.metric} task has no predictions to agree on"
+        return [Check(status="skipped", statement=statement, **about)]
     share = statistics.mean_interval(changed, confidence=2 * policy.confidence - 1)
     limit = policy.disagreement_limit
-    status = _three_way(share.value, share.high, limit)
     said = f"{CANDIDATE} predicts otherwise than dense on {words.percent(share.value)} "
     said += f"({words.bound(policy.confidence)} {words.percent(share.high)}, allowed {words.percent(limit)})"
+    said += _inside(evidence, changed)
+    status = _three_way(share, limit)
     return [
-        check(
-            status=status,
-            statement=said + _inside(evidence, changed),
-            estimate=share.value,
-            low=share.low,
-            high=share.high,
-            threshold=limit,
-            margin=limit - share.high,
-            unit="share",
-            examples=evidence.examples,
-        )
+        Check.measured(share, limit, **about, status=status, statement=said, unit="share", examples=evidence.examples)
     ]
 
 
 def calibration(evidence: Evidence, policy: GatePolicy) -> list[Check]:
-    """Check the rise of the expected calibration error, and of the loss."""
-    return [_expected_error(evidence, policy), _loss(evidence, policy)]
+    """Check the rise of the expected calibration error, of the Brier score and of the loss."""
+    dense, candidate = evidence.answers[DENSE], evidence.answers[CANDIDATE]
+    checks = [_expected_error(evidence, policy)]
+    if dense.brier is not None and candidate.brier is not None:
+        limit = policy.brier_rise
+        checks.append(_rise("Brier score", "squared distance", dense.brier, candidate.brier, limit, evidence, policy))
+    return [*checks, _rise("loss", "loss", dense.losses, candidate.losses, policy.loss_rise, evidence, policy)]
 
 
 def _expected_error(evidence: Evidence, policy: GatePolicy) -> Check:
-    check = partial(Check, name="calibration error", family="calibration", severity=policy.calibration)
+    about: dict[str, Any] = {"name": "calibration error", "family": "calibration", "severity": policy.calibration}
     dense, candidate = evidence.answers[DENSE], evidence.answers[CANDIDATE]
     if dense.confidence is None or candidate.confidence is None:
-        return check(status="skipped", statement="there are no class probabilities to calibrate")
+        statement = "there are no class probabilities to calibrate"
+        return Check(status="skipped", statement=statement, **about)
     if not (np.isfinite(dense.confidence).all() and np.isfinite(candidate.confidence).all()):
-        return check(status="failed", statement="the confidence of some examples is not a number")
+        statement = "the confidence of some examples is not a number"
+        return Check(status="failed", statement=statement, **about)
     rise = calibration_rise(dense.confidence, dense.scores, candidate.confidence, candidate.scores, policy.confidence)
     limit = policy.calibration_rise
-    return check(
-        status=_three_way(rise.drop, rise.high, limit),
+    return Check.measured(
+        rise,
+        limit,
+        **about,
+        status=_three_way(rise, limit),
         statement=f"calibration error went from {words.percent(rise.candidate)} to {words.percent(rise.reference)} "
-        f"(a rise of at most {words.points(rise.high)} points, allowed {words.points(limit)})",
-        estimate=rise.drop,
-        low=rise.low,
-        high=rise.high,
-        threshold=limit,
-        margin=limit - rise.high,
+        f"({_change(rise, words.points, 'points')}; allowed {words.points(limit)})",
         unit="share",
         examples=evidence.examples,
     )
 
 
-def _loss(evidence: Evidence, policy: GatePolicy) -> Check:
-    check = partial(Check, name="loss", family="calibration", severity=policy.calibration)
-    dense, candidate = evidence.answers[DENSE].losses, evidence.answers[CANDIDATE].losses
+def _rise(
+    name: str,
+    unit: str,
+    dense: np.ndarray,
+    candidate: np.ndarray,
+    limit: float,
+    evidence: Evidence,
+    policy: GatePolicy,
+) -> Check:
+    """Check how much larger a mean error of the candidate is, paired."""
+    about: dict[str, Any] = {
+        "name": name,
+        "family": "calibration",
+        "severity": policy.calibration,
+        "examples": evidence.examples,
+    }
     if not (np.isfinite(dense).all() and np.isfinite(candidate).all()):
-        return check(status="failed", statement="the loss of some examples is not finite")
+        statement = f"the {name} of some examples is not finite"
+        return Check(status="failed", statement=statement, **about)
     rise = statistics.compare(candidate, dense, policy.confidence)
-    limit = policy.loss_rise
-    return check(
-        status=_three_way(rise.drop, rise.high, limit),
-        statement=f"mean loss went from {words.plain(rise.candidate)} to {words.plain(rise.reference)} "
-        f"(a rise of at most {words.plain(rise.high)}, allowed {words.plain(limit)})",
-        estimate=rise.drop,
-        low=rise.low,
-        high=rise.high,
-        threshold=limit,
-        margin=limit - rise.high,
-        unit="loss",
-        examples=evidence.examples,
-    )
+    said = f"mean {name} went from {words.plain(rise.candidate)} to {words.plain(rise.reference)} "
+    said += f"({_change(rise, words.plain, '')}; allowed {words.plain(limit)})"
+    return Check.measured(rise, limit, **about, status=_three_way(rise, limit), statement=said, unit=unit)
 
 
-def _three_way(estimate: float, high: float, limit: float) -> Status:
-    if high <= limit:
+def _change(rise: Comparison, write: words.Form, unit: str) -> str:
+    return f"a rise of at most {write(rise.high)} {unit}".rstrip()
+
+
+def _three_way(found: Bounded, limit: float) -> Status:
+    if found.high <= limit:
         return "passed"
-    return "failed" if estimate > limit else "inconclusive"
+    return "failed" if found.value > limit else "inconclusive"
 
 
 def _inside(evidence: Evidence, changed: np.ndarray) -> str:

@@ -89,18 +89,16 @@ def _informed(evidence: Evidence, policy: GatePolicy) -> list[Check]:
     better = found.low > share
     chance = f"its answers would be by chance ({words.percent(share)})"
     return [
-        Check(
+        Check.measured(
+            found,
+            share,
+            rule="low above",
             name="better than chance",
             family="quality",
             severity=policy.quality,
             status="passed" if better else "failed",
             statement=f"{CANDIDATE} is right on {words.percent(found.value)}, "
             f"{'more' if better else 'not shown to be more'} than {chance}",
-            estimate=found.value,
-            low=found.low,
-            high=found.high,
-            threshold=share,
-            margin=found.low - share,
             unit="share",
             examples=found.examples,
         )
@@ -121,17 +119,14 @@ def _against(reference: str, evidence: Evidence, policy: GatePolicy, allowed: fl
         )
     seen = statistics.compare(scores[reference], scores[CANDIDATE], policy.confidence)
     status = _status(seen, allowed, policy)
-    return Check(
+    return Check.measured(
+        seen,
+        allowed,
         name=f"quality against {reference}",
         family=family,
         severity=policy.severity(family),
         status=status,
         statement=_statement(reference, seen, status, evidence, policy, allowed),
-        estimate=seen.drop,
-        low=seen.low,
-        high=seen.high,
-        threshold=allowed,
-        margin=allowed - seen.high,
         unit="share",
         examples=seen.examples,
     )
@@ -178,17 +173,15 @@ def _slice(
         said += f", more than the {write(allowed)} allowed (p = {p_value:.2g} after Holm's correction)"
     elif seen.drop > allowed:
         said += ", which chance explains"
-    return Check(
+    return Check.measured(
+        seen,
+        allowed,
+        rule="low below",
         name=f"slice: {name}",
         family="slices",
         severity=policy.slices,
         status="failed" if harmed else "passed",
         statement=said,
-        estimate=seen.drop,
-        low=seen.low,
-        high=seen.high,
-        threshold=allowed,
-        margin=allowed - seen.drop,
         unit="share",
         examples=seen.examples,
     )

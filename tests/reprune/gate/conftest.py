@@ -1,19 +1,27 @@
 """A small classifier of the digits as ONNX: dense, and candidates that differ from it in known ways."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from reprune.data import Data
+from reprune.gate.evidence import Answers, Evidence, collect
+from reprune.gate.verdict import Verdict
 from reprune.hardware.benchmark import Benchmark, ModelTiming
 from reprune.hardware.load import Load
 from reprune.hardware.statistics import Estimate
 from reprune.hardware.target import Target, machine
+from reprune.onnx import parity
 from reprune.onnx.export import export
-from reprune.workload import Workload, load
+from reprune.workload import Budget, Workload, load
+
+BUDGET = Budget(latency="0.5x", accuracy_drop=0.02)
+TARGET = "CPU, 1 thread, batch 1"
 
 
 class Digits(nn.Module):
@@ -109,3 +117,29 @@ def benchmark(p50: float = 0.4, p99: float = 0.5, noise: float = 0.02) -> Benchm
         sessions=4,
         load=Load(load_average=None, other_cores=None, steal_ratio=None, contended=False),
     )
+
+
+@pytest.fixture(scope="session")
+def equal(workload, data, dense, trained, timed) -> Evidence:
+    """Evidence of a candidate that is the dense model itself, timed at 0.4x."""
+    hop = parity.compare(trained, dense, [inputs for inputs, _ in data.batches("test")])
+    return collect(
+        workload, data=data, dense=dense, candidate=dense, benchmarks=[timed()], parity={"torch to ONNX": hop}
+    )
+
+
+def failing(verdict: Verdict) -> set[str]:
+    """Names of the checks that block or warn."""
+    return {check.name for check in verdict.checks if check.blocks or check.warns}
+
+
+def simulated(dense: np.ndarray, candidate: np.ndarray, base: Evidence, labels: np.ndarray) -> Evidence:
+    """Evidence of given 0/1 scores; everything else as in the base."""
+
+    def answers(scores: np.ndarray) -> Answers:
+        losses = np.where(scores > 0, 0.1, 1.0)
+        return Answers(scores, losses, None, None, (dense != candidate).astype(float), 0)
+
+    classes = {f"class {label}": labels == label for label in np.unique(labels)}
+    both = {"dense": answers(dense), "pruned": answers(candidate)}
+    return replace(base, examples=len(labels), labels=labels, slices=classes, answers=both, disagreements=[])

@@ -1,7 +1,9 @@
 """What a policy may say."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,11 +24,19 @@ def test_one_blocking_check_is_enough() -> None:
     assert parse(WORKLOAD | {"gate": gate}, origin="x.yaml").gate.severity("latency") == "block"
 
 
-def test_slices_warn_by_default_and_every_check_has_a_severity() -> None:
+def test_a_lost_class_and_a_long_tail_block_by_default_and_every_check_has_a_severity() -> None:
     policy = GatePolicy()
-    assert policy.slices == "warn"
+    assert policy.slices == policy.extreme_latency == "block"
     assert {policy.severity(check) for check in CHECKS} == {"block", "warn"}
     assert GatePolicy.model_validate_json(policy.model_dump_json()) == policy
+
+
+def test_the_documentation_lists_every_check_with_its_default_and_its_limits() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "gate-in-ci.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (block|warn|off) \| .* \|(.*)\|$", page, re.MULTILINE)
+    assert {check: severity for check, severity, _ in rows} == {it: GatePolicy().severity(it) for it in CHECKS}
+    limits = {key for _, _, cell in rows for key in re.findall(r"`(\w+)`", cell)}
+    assert limits == set(GatePolicy.model_fields) - set(CHECKS) - {"confidence", "minimum_examples"}
 
 
 def test_a_misspelt_check_is_answered_with_the_right_one() -> None:
