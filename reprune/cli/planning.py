@@ -61,14 +61,14 @@ def sensitivity(
     """Show how the loss rises as each group of channels narrows, with error bars.
 
     One group at a time is cut, least important channels first, on examples of the validation split; nothing is trained.
-    The dense model is the workload's `weights`, or else what the last `reprune run` trained.
+    The dense model is the workload's `weights`, or else what the last `reprune run` trained. Curves are kept in the
+    store, and only groups that moved since are measured again.
 
     Example: reprune sensitivity digits --html sensitivity.html
     """
     terminal.check_writable(html, "--html")
-    with prepared(workload, {}, store, endpoint_url) as (subject, dense, _):
-        with terminal.progress("measuring sensitivities") as tell:
-            curves = subject.sensitivity(tell)
+    with prepared(workload, {}, store, endpoint_url) as (subject, dense, opened):
+        curves = _curves(subject, dense, opened)
         frozen = [f"{item.what}: {item.reason}" for item in subject.analysis.frozen]
     if html is not None:
         from reprune.report import pages
@@ -141,7 +141,7 @@ def plan(
         terminal.check_writable(path, option)
     budget = {"latency": latency, "size": size, "accuracy_drop": accuracy_drop}
     with prepared(workload, budget, store, endpoint_url) as (subject, dense, opened):
-        made = _make(subject, opened, method)
+        made = _make(subject, dense, opened, method)
     described: dict[str, Any] = {"workload": subject.workload.name, "method": method.value, "origin": dense.origin}
     described |= {"trained": dense.trained, "budget": subject.workload.budget.model_dump(mode="json")}
     text = json.dumps(described | made.model_dump(mode="json"), indent=2)
@@ -183,11 +183,19 @@ def prepared(
         yield subject, dense, opened
 
 
-def _make(subject: "Subject", store: "Store", method: Method) -> "Plan":
+def _curves(subject: "Subject", dense: "Dense", store: "Store") -> "Sensitivity":
+    """Return the curves that a run has left of this model, or measure them; those of an untrained one are not kept."""
+    from reprune.planning.sensitivity.memory import Memory
+
+    memory = Memory(store, subject.workload.name) if dense.trained else None
+    with terminal.progress("measuring sensitivities") as tell:
+        return subject.sensitivity(memory, tell)
+
+
+def _make(subject: "Subject", dense: "Dense", store: "Store", method: Method) -> "Plan":
     with terminal.progress("measuring this machine") as tell:
         tables = subject.tables(store, tell)
-    with terminal.progress("measuring sensitivities") as tell:
-        curves = subject.sensitivity(tell)
+    curves = _curves(subject, dense, store)
     with terminal.progress("planning, and measuring the planned graphs") as tell:
         return subject.plan(tables, curves, method=method.value, alternatives=MEASURED_ALTERNATIVES, progress=tell)
 

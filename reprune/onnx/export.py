@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from reprune.errors import InputError
+from reprune.onnx import translations
 from reprune.structure import Inputs, call, named_inputs, named_outputs
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def export(
     path = Path(path)
     inputs = {name: _two_or_more(value.detach().cpu()) for name, value in named_inputs(example_inputs).items()}
     flat = _Flat(copy.deepcopy(model).cpu().eval(), example_inputs)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), _quiet(), translations.kept():
         output_names = tuple(named_outputs(call(flat.model, flat.rebuild(tuple(inputs.values())))))
         proto = _convert(flat, inputs, output_names, opset)
     _tidy(proto)

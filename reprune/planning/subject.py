@@ -22,6 +22,7 @@ from reprune.onnx.export import export
 from reprune.planning import baselines
 from reprune.planning.plan import Plan, make_plan
 from reprune.planning.sensitivity import Sensitivity, analyze_sensitivity
+from reprune.planning.sensitivity.memory import Memory
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning import Analysis, analyze, cut, score
 from reprune.pruning.iterative import best_cells, first_batches
@@ -114,18 +115,22 @@ class Subject:
             for k, target in enumerate(targets)
         ]
 
-    def sensitivity(self, progress: Progress | None = None) -> Sensitivity:
-        """Measure loss against width for each group, on examples of the validation split."""
-        examples, criterion = list(self._data.batches("validation")), self.workload.prune.criterion
+    def sensitivity(self, memory: Memory | None, progress: Progress | None = None) -> Sensitivity:
+        """Measure loss against width for each group, on examples of the validation split.
+
+        Args:
+            memory: Where curves are kept: what it holds of this model is not measured again; None to forget them.
+            progress: Called with the share done, 0 to 1.
+        """
         return analyze_sensitivity(
             self.model,
             self.analysis,
-            examples,
+            list(self._data.batches("validation")),
             self._task.loss,
-            criterion=criterion,
-            saliency=score(self.model, self.analysis, criterion, examples, self._mean_loss),
+            criterion=self.workload.prune.criterion,
             examples=self.workload.prune.examples,
             seed=self.workload.seed,
+            memory=memory,
             progress=progress,
         )
 

@@ -133,10 +133,17 @@ def test_sensitivity_shows_curves_with_error_bars(folder):
     assert "<svg" in (folder / "curves.html").read_text()
 
 
+def test_curves_are_kept_and_not_measured_again(folder):
+    found, again = (json.loads(run(folder, "sensitivity", "workload.yaml", "--json")) for _ in range(2))
+    assert again["curves"] == found["curves"]
+    assert set(again["reused"]) == set(found["curves"]) and again["layer_evaluations"] == 0
+
+
 def test_before_any_run_the_model_is_untrained_and_that_is_said(folder):
     shown = run(folder, "sensitivity", "workload.yaml", store="empty")
     assert "untrained: no run has trained it yet" in shown and "reprune run small" in shown
     assert "±" in shown
+    assert not list(open_store(folder / "empty").list("sensitivity/")), "no run should start from curves of noise"
 
 
 def test_advice_rests_on_measurements_of_this_model_which_are_kept(folder):

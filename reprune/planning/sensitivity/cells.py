@@ -17,6 +17,11 @@ WORTH = 1.5
 """A width between two others is measured when the loss falls by so many standard errors from one to the other."""
 
 
+def default_widths(dense: int) -> list[int]:
+    """Return the widths of a curve's points, where none are asked for."""
+    return [max(1, round((1 - ratio) * dense)) for ratio in RATIOS]
+
+
 class Cells:
     """The widths of one group, and what was measured there.
 
@@ -38,8 +43,7 @@ class Cells:
         self.dense = group.width
         self.order = torch.argsort(saliency, descending=True, stable=True)
         self.chosen = widths is not None
-        wanted = widths if widths is not None else [max(1, round((1 - ratio) * group.width)) for ratio in RATIOS]
-        self.grid = sorted({*wanted} - {self.dense})
+        self.grid = sorted({*(default_widths(self.dense) if widths is None else widths)} - {self.dense})
         self.fisher: tuple[float, ...] = (0.0,) * self.dense
         self.estimates: dict[int, Estimate] = {}
         self._rises: dict[int, np.ndarray] = {}

@@ -58,6 +58,11 @@ def analyze_sensitivity(
         InputError: There are fewer than two examples.
     """
     pairs, progress = list(batches), progress or (lambda _: None)
+    data_digest = digest_of_data(pairs) if memory else ""
+    kept = memory.recall(data_digest, criterion) if memory else None
+    model_digest = digest_of_model(model)
+    if kept and not widths and kept.answers(model_digest, analysis):
+        return kept.sensitivity.model_copy(update={"reused": tuple(kept.sensitivity.curves), "layer_evaluations": 0})
     dense = _losses(model, pairs, loss)
     if len(dense) < 2:
         raise InputError(f"{len(dense)} examples cannot give an error bar.", "Hand in more examples, 128 or more.")
@@ -66,11 +71,8 @@ def analyze_sensitivity(
     sample = Sample(dense, examples, seed)
     cells = {it.name: Cells(it, saliency[it.name], (widths or {}).get(it.name), sample) for it in analysis.groups}
     looks = Looks(model, analysis, pairs, loss, sample, cells)
-    data_digest = digest_of_data(pairs) if memory else ""
-    kept = memory.recall(data_digest, criterion) if memory else None
     numbers = kept.numbers if kept else tuple(sample.looks[0])
     weights = kept.weights if kept else tuple(sample.example_weights(numbers).tolist())
-    model_digest = digest_of_model(model)
     fisher = kept.fisher() if kept and kept.model_digest == model_digest else looks.fisher(numbers, weights)
     for name, it in cells.items():
         if name in fisher:

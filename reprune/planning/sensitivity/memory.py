@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from reprune import digest
-from reprune.planning.sensitivity.cells import Cells
+from reprune.planning.sensitivity.cells import Cells, default_widths
 from reprune.planning.sensitivity.curves import Curve, Sensitivity
 from reprune.pruning.capture import tensors_of
+from reprune.pruning.groups import Analysis
 from reprune.store import Store
 
 SAME_CUT = 0.8
@@ -76,6 +77,14 @@ class Kept(BaseModel):
     def fisher(self) -> dict[str, Tensor]:
         """Return the Fisher information of each group's cells, ``[cells]``, as it was."""
         return {name: torch.tensor(it.fisher, dtype=torch.float64) for name, it in self.references.items()}
+
+    def answers(self, model_digest: str, analysis: Analysis) -> bool:
+        """Return whether there is a curve of each group of this very model, at the default widths."""
+        curves = self.sensitivity.curves
+        widths = {it.name: {it.width, *default_widths(it.width)} for it in analysis.groups}
+        return self.model_digest == model_digest and widths == {
+            name: {curve.dense_width, *(point.width for point in curve.points)} for name, curve in curves.items()
+        }
 
     def unmoved(self, now: Mapping[str, Cells]) -> dict[str, Curve]:
         """Return the curves that still hold, by group, and that have the points that are wanted."""
