@@ -1,5 +1,6 @@
 """The plans beside the plan: what each latency would cost in loss, so that a budget is chosen with open eyes."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -42,7 +43,8 @@ def make_front(
         measured: How many plans to measure, spread over the front.
         measure: Times the whole graph at some widths.
     """
-    solutions = _undominated(planner, [found for ratio in RATIOS if (found := _solved(planner, ratio)) is not None])
+    solved = (_solved(planner, ratio) for ratio in reversed(RATIOS))
+    solutions = _undominated(planner, [it for it in itertools.takewhile(lambda it: it is not None, solved) if it])
     inner = len(solutions) - 1  # the dense model at the end is measured already
     timed = set(np.linspace(0, inner - 1, min(measured, inner)).round().astype(int).tolist()) if measure else set()
     return tuple(

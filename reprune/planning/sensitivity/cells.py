@@ -50,6 +50,7 @@ class Cells:
         self._numbers: dict[int, list[int]] = {}
         self._proposed = {width: float(self.dense - width) for width in self.grid}
         self._sample = sample
+        self._drops: dict[tuple[int, int], tuple[float, float]] = {}
 
     def best(self, width: int) -> list[int]:
         """Return the cells that are kept at a width."""
@@ -67,6 +68,7 @@ class Cells:
         """Add what was measured on further examples."""
         self._numbers[width] = self._numbers.get(width, []) + numbers
         self._rises[width] = np.concatenate([self._rises.get(width, np.empty(0)), rises])
+        self._drops = {between: drop for between, drop in self._drops.items() if width not in between}
         self.estimates[width] = self._sample.estimate(self._numbers[width], self._rises[width])
 
     def next(self) -> int | None:
@@ -79,7 +81,9 @@ class Cells:
         best: tuple[float, int] | None = None
         for left, right in zip(ends, ends[1:], strict=False):
             between = [width for width in self.grid if left < width < right]
-            drop, noise = self._drop(left, right)
+            if (left, right) not in self._drops:
+                self._drops[left, right] = self._drop(left, right)
+            drop, noise = self._drops[left, right]
             worth = drop > WORTH * noise or len(self.estimates) == 1
             if between and worth and (best is None or drop > best[0]):
                 middle = (self._proposed[left] + self._proposed.get(right, 0.0)) / 2

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reprune.data import count
 from reprune.planning.sensitivity.cells import Cells
 from reprune.planning.sensitivity.chunks import Batch, Chunk, chunks
 from reprune.planning.sensitivity.gates import gate_gradients
@@ -55,7 +56,8 @@ class Looks:
     ) -> None:
         self._model, self._analysis = model, analysis
         self._pairs, self._loss, self._sample, self._cells = pairs, loss, sample, cells
-        self._size = max(1, min(len(sample.looks[0]), memory_bytes // _bytes_of_example(analysis)))
+        self._most = max(1, memory_bytes // _bytes_of_example(analysis))
+        self._size = min(len(sample.looks[0]), self._most)
         self.spent = 0
 
     @cached_property
@@ -70,8 +72,9 @@ class Looks:
             numbers: The examples.
             weights: With which each stands for all, ``[n]``.
         """
-        gates = [self._gates(chunk) for chunk, _ in self._chunks(numbers)]
-        self.spent += 3 * self._runner.layers() * self._size * len(gates)
+        parts = [chunk for chunk, _ in self._chunks(numbers)]
+        gates = [self._gates(chunk) for chunk in parts]
+        self.spent += 3 * self._runner.layers() * sum(count(chunk.inputs) for chunk in parts)
         squares = (torch.cat(gates).double().square() * torch.tensor(weights, dtype=torch.float64)[:, None]).sum(0)
         offsets = self._runner.analysis.offsets
         return {name: squares[offsets[name] : offsets[name] + cells.dense] for name, cells in self._cells.items()}
@@ -122,17 +125,18 @@ class Looks:
         ]
 
     def _chunks(self, numbers: Sequence[int]) -> list[tuple[Chunk, list[int]]]:
-        found = chunks(self._pairs, self._size, numbers)
-        return [(it, list(numbers[i * self._size : (i + 1) * self._size])) for i, it in enumerate(found)]
+        size = min(len(numbers), self._most) if self._runner.any_size else self._size
+        found = chunks(self._pairs, size, numbers)
+        return [(it, list(numbers[i * size : (i + 1) * size])) for i, it in enumerate(found)]
 
     def _rises(self, chunk: Chunk, groups: Collection[str]) -> Callable[[str, int], np.ndarray]:
         """Run the dense graph on a chunk; return what measures the rises of some groups' losses on it."""
         values = self._runner.dense(chunk.inputs, groups)
-        dense = self._losses(self._runner.outputs(values), chunk)
-        self.spent += self._runner.layers() * self._size
+        dense, size = self._losses(self._runner.outputs(values), chunk), count(chunk.inputs)
+        self.spent += self._runner.layers() * size
 
         def rises(name: str, width: int) -> np.ndarray:
-            self.spent += self._runner.layers(name) * self._size
+            self.spent += self._runner.layers(name) * size
             keep = {name: self._cells[name].best(width)}
             return self._losses(self._runner.narrowed(values, keep), chunk) - dense
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 HARDEST = 32
 """Examples in the stratum of the hardest; each next stratum is twice as large."""
@@ -77,7 +77,7 @@ class Sample:
         if not unseen.sum() > 0:
             return Estimate(mean, error, 0.0)
         degrees = unseen.sum() ** 2 / np.sum(unseen**2 / np.maximum(drawn - 1, 1))
-        factor = float(stats.t.isf((1 - LEVEL) / 2 / len(self.looks), degrees))
+        factor = -float(special.stdtrit(degrees, (1 - LEVEL) / 2 / len(self.looks)))
         return Estimate(mean, error, factor * float(np.sqrt(unseen.sum())))
 
     def example_weights(self, numbers: Sequence[int]) -> np.ndarray:

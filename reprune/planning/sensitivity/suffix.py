@@ -24,12 +24,18 @@ Values = dict[fx.Node, Any]
 
 
 class SuffixRunner:
-    """A model's graph for batches of one shape; it can be run from where a group's width begins to matter.
+    """A model's graph; it can be run from where a group's width begins to matter.
+
+    The graph that was analyzed serves where it takes a batch of this size and gives what the model gives; one that
+    holds the size of its example is exported again.
 
     Args:
         model: The dense model.
         analysis: Its groups.
-        inputs: A batch; all others must be shaped like it.
+        inputs: A batch; all others must be shaped like it, but for their size where that is free.
+
+    Attributes:
+        any_size: Whether batches may have other sizes.
 
     Raises:
         PruningError: The graph of such a batch differs from the one that was analyzed, or from the model.
@@ -37,13 +43,26 @@ class SuffixRunner:
 
     def __init__(self, model: nn.Module, analysis: Analysis, inputs: Any) -> None:
         self.model = model
-        self.analysis = _at_shape(model, analysis, inputs)
-        captured, tensors = self.analysis.capture, tensors_of(model)
+        same = _shapes(inputs) == _shapes(analysis.example_inputs)
+        args, kwargs = as_call(inputs)
+        with evaluating(model):
+            self._template, self._structure = pytree.tree_flatten(model(*args, **kwargs))
+        self._use(analysis)
+        problem = self._problem(inputs)
+        self.any_size = problem is None and not same
+        if problem is not None and not same:
+            self._use(_at_shape(model, analysis, inputs))
+            problem = self._problem(inputs)
+        if problem is not None:
+            raise PruningError(f"The exported graph is not the model: {problem}.", "Report this model to reprune.")
+
+    def _use(self, analysis: Analysis) -> None:
+        captured, tensors = analysis.capture, tensors_of(self.model)
+        self.analysis = analysis
         self.flow = Dataflow(captured.module.graph)
         self._constants = dict(captured.constants)
         self._constants |= {placeholder: tensors[name].detach() for placeholder, name in captured.tensors.items()}
         self._parts = {group.name: self._part(group.name) for group in analysis.groups}
-        self._template, self._structure = self._outputs_of_model(inputs)
 
     def layers(self, group: str | None = None) -> int:
         """Return how many layers, that is operators with a weight, are run for a group, or in the whole graph."""
@@ -92,16 +111,21 @@ class SuffixRunner:
         ]
         return self.flow.downstream(touched)
 
-    def _outputs_of_model(self, inputs: Any) -> tuple[list[Any], Any]:
-        args, kwargs = as_call(inputs)
-        with evaluating(self.model):
-            expected, structure = pytree.tree_flatten(self.model(*args, **kwargs))
-        values = self.dense(inputs, ())
-        found = [values[node] for node in self.analysis.capture.results]
-        problem = difference([leaf for leaf in expected if isinstance(leaf, Tensor)], found)
-        if problem is not None:
-            raise PruningError(f"The exported graph is not the model: {problem}.", "Report this model to reprune.")
-        return expected, structure
+    def _problem(self, inputs: Any) -> str | None:
+        """Return in what the graph differs from the model on a batch, or None."""
+        nodes = {node.name: node for node in self.flow.nodes}
+        mixed = [(it, _source(nodes[it.node], it.argument)) for it in self.analysis.flow.reductions]
+        results = self.analysis.capture.results
+        wanted = {*results, *(source for _, source in mixed if source is not None)}
+        try:
+            values = Part(self, {}).run_nodes(self.flow.nodes, self.feed(inputs), wanted)
+        except (RuntimeError, ValueError, IndexError) as error:  # a size is written into the graph
+            return str(error).partition("\n")[0]
+        for it, source in mixed:
+            if source is not None and values[source].shape[it.dim] != np.size(it.labels):
+                return f"{it.node} mixes examples"
+        expected = [leaf for leaf in self._template if isinstance(leaf, Tensor)]
+        return difference(expected, [values[node] for node in results])
 
 
 class Part(ZeroedOut):
@@ -139,6 +163,13 @@ class Part(ZeroedOut):
                     self.env.pop(source, None)
         return kept
 
+    def run_node(self, n: fx.Node) -> Any:
+        """Run a node; most of them without the interpreter's bookkeeping, which takes as long as a small operator."""
+        if n.op != "call_function" or n.name in self.reductions:
+            return super().run_node(n)
+        args, kwargs = self.map_nodes_to_values(n.args, n), self.map_nodes_to_values(n.kwargs, n)
+        return n.target(*args, **kwargs)  # type: ignore[operator]
+
     def map_nodes_to_values(self, args: Any, n: fx.Node) -> Any:
         """Look arguments up; kept values that the node writes into are copied before."""
         lent = {t for t in self._flow.writes.get(n, ()) if self._flow.owner[t] not in self._inside}
@@ -154,9 +185,7 @@ def copied(value: Any) -> Any:
 
 
 def _at_shape(model: nn.Module, analysis: Analysis, inputs: Any) -> Analysis:
-    """Return an analysis whose graph takes batches of this shape."""
-    if _shapes(inputs) == _shapes(analysis.example_inputs):
-        return analysis
+    """Return an analysis whose graph is exported again, for batches of this shape."""
     captured = capture(model, inputs)
     known = {node.name: node for node in captured.module.graph.nodes}
     same = [node.name for node in analysis.capture.module.graph.nodes] == list(known)
@@ -173,10 +202,16 @@ def _at_shape(model: nn.Module, analysis: Analysis, inputs: Any) -> Analysis:
 
 def _length(node: fx.Node, argument: str, dim: int) -> int | None:
     """Return the length of a dimension of a node's argument, where the graph knows it."""
+    source = _source(node, argument)
+    value = source.meta.get("val") if source is not None else None
+    return int(value.shape[dim]) if isinstance(value, Tensor) else None
+
+
+def _source(node: fx.Node, argument: str) -> fx.Node | None:
+    """Return the node that gives another one its argument of a name."""
     names = [it.name for it in node.target._schema.arguments]  # type: ignore[union-attr]
     source = {**dict(zip(names, node.args, strict=False)), **node.kwargs}.get(argument)
-    value = source.meta.get("val") if isinstance(source, fx.Node) else None
-    return int(value.shape[dim]) if isinstance(value, Tensor) else None
+    return source if isinstance(source, fx.Node) else None
 
 
 def _shapes(inputs: Any) -> list[Any]:
