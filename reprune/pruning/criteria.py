@@ -16,6 +16,10 @@ from reprune.pruning.groups import Analysis, Group, Member
 Loss = Callable[[Any, Any], Tensor]
 Batches = Iterable[tuple[Any, Any]]
 Scores = dict[str, Tensor]
+Elementwise = Callable[[Tensor], Tensor]
+
+PART = 2**20
+"""Elements that are summed at a time."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +51,29 @@ class Subject:
 Criterion = Callable[[Subject], Scores]
 
 
-def slice_sums(values: dict[str, Tensor], members: Iterable[Member], width: int) -> Tensor:
-    """Add up the values in each cell's slices of some tensors, shape ``[width]``."""
+def slice_sums(
+    values: dict[str, Tensor], members: Iterable[Member], width: int, of: Elementwise | None = None
+) -> Tensor:
+    """Add up values, or what `of` makes of each, in each cell's slices of some tensors, shape ``[width]``."""
     total = torch.zeros(width, dtype=torch.float64)
     for member in members:
         if member.tensor in values:
-            value = values[member.tensor]
-            rows = value.movedim(member.dim, 0).reshape(value.shape[member.dim], -1).double().sum(1).cpu()
-            total += rows[torch.tensor(member.cells)].sum(1)
+            total += _row_sums(values[member.tensor].movedim(member.dim, 0), of)[torch.tensor(member.cells)].sum(1)
     return total
 
 
-def _each(subject: Subject, values: dict[str, Tensor], role: str = "producer") -> Scores:
+def _row_sums(rows: Tensor, of: Elementwise | None) -> Tensor:
+    """Sum each row of ``[N, ...]`` in double precision, a part at a time: no second tensor of its size is made."""
+    sums = []
+    for part in torch.split(rows, max(1, PART * len(rows) // max(rows.numel(), 1))):
+        exact = part.double()
+        sums.append((exact if of is None else of(exact)).reshape(len(part), -1).sum(1).cpu())
+    return torch.cat(sums)
+
+
+def _each(subject: Subject, values: dict[str, Tensor], role: str = "producer", of: Elementwise | None = None) -> Scores:
     return {
-        group.name: slice_sums(values, [m for m in group.members if m.role == role], group.width)
+        group.name: slice_sums(values, [m for m in group.members if m.role == role], group.width, of)
         for group in subject.analysis.groups
     }
 
@@ -76,12 +89,12 @@ def random(subject: Subject) -> Scores:
 
 def l1(subject: Subject) -> Scores:
     """Sum of absolute weights (Li et al. 2017, arXiv:1608.08710)."""
-    return _each(subject, {name: weight.abs() for name, weight in subject.weights().items()})
+    return _each(subject, subject.weights(), of=torch.abs)
 
 
 def l2(subject: Subject) -> Scores:
     """Euclidean norm of the weights."""
-    sums = _each(subject, {name: weight.double().square() for name, weight in subject.weights().items()})
+    sums = _each(subject, subject.weights(), of=torch.square)
     return {name: value.sqrt() for name, value in sums.items()}
 
 
@@ -156,7 +169,7 @@ def _products(weights: dict[str, Tensor], grads: dict[str, Tensor]) -> dict[str,
 
 def gradient(subject: Subject) -> Scores:
     """Mean absolute gradient of the weights."""
-    return _over_batches(subject, lambda _, grads: _each(subject, {name: grad.abs() for name, grad in grads.items()}))
+    return _over_batches(subject, lambda _, grads: _each(subject, grads, of=torch.abs))
 
 
 def taylor(subject: Subject) -> Scores:

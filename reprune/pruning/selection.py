@@ -20,13 +20,17 @@ from reprune.pruning.recipe import Recipe
 log = logging.getLogger(__name__)
 
 
-def cut(model: nn.Module, analysis: Analysis, keep: Mapping[str, Sequence[int]]) -> tuple[nn.Module, Recipe]:
+def cut(
+    model: nn.Module, analysis: Analysis, keep: Mapping[str, Sequence[int]], *, inplace: bool = False
+) -> tuple[nn.Module, Recipe]:
     """Cut a copy of a model, and prove the copy by running it against the zeroed dense graph.
 
     Args:
         model: The model that the analysis is of; it is left as it is, and so is everything when the proof fails.
         analysis: Its groups.
         keep: Group name → the cells that stay. A group that is absent stays whole.
+        inplace: Prove the cut on a preview that shares the weights, then make it on the model itself, tensor by tensor:
+            there is never a second model in memory.
 
     Returns:
         The smaller model, and the recipe that makes it from any weights of its class.
@@ -38,6 +42,9 @@ def cut(model: nn.Module, analysis: Analysis, keep: Mapping[str, Sequence[int]])
         _check_cells(analysis, name, cells)
     removed = oracle.cells_of(analysis, keep)
     recipe = surgery.recipe_for(model, analysis, removed)
+    if inplace:  # the preview must be gone before the cut, or what it shares would stay in memory
+        oracle.verify(analysis, model, surgery.preview(model, recipe), removed, analysis.example_inputs)
+        return surgery.remember(surgery.shrink(model, recipe), recipe), recipe
     pruned = surgery.apply(model, recipe)
     oracle.verify(analysis, model, pruned, removed, analysis.example_inputs)
     return surgery.remember(pruned, recipe), recipe
@@ -87,8 +94,9 @@ def prune(
         round_to: Round the channels that stay up to a multiple of this, in groups whose cells are channels. Where a
             kernel wants a multiple (`Group.step`), every width is rounded up to it.
         seed: Of the random criterion.
-        inplace: Make the cut on the model itself, once it is proven on a copy. Its parameters stay the same objects,
-            without gradients; the state that an optimizer keeps of them (momentum) no longer fits, so make a new one.
+        inplace: Make the cut on the model itself, once it is proven, without a second model in memory. Its parameters
+            stay the same objects, without gradients; the state that an optimizer keeps of them (momentum) no longer
+            fits, so make a new one.
 
     Returns:
         The smaller model, which remembers its recipe for `save`; and that recipe. A group that cannot have the width
@@ -112,13 +120,16 @@ def prune(
     kept = {name: rounded(analysis, name, width, step) for name, width in kept.items()}
     kept = {name: width for name, width in kept.items() if width < analysis.group(name).width}
     try:
-        pruned, recipe = cut(model, analysis, {name: best(scores[name], width) for name, width in kept.items()})
+        return cut(model, analysis, _best_of_each(scores, kept), inplace=inplace)
     except PruningError:
         if ratio is None:
             raise
         kept = _possible(model, analysis, scores, kept)
-        pruned, recipe = cut(model, analysis, {name: best(scores[name], width) for name, width in kept.items()})
-    return (surgery.become(model, pruned, recipe) if inplace else pruned), recipe
+        return cut(model, analysis, _best_of_each(scores, kept), inplace=inplace)
+
+
+def _best_of_each(scores: Mapping[str, Tensor], widths: Mapping[str, int]) -> dict[str, list[int]]:
+    return {name: best(scores[name], width) for name, width in widths.items()}
 
 
 def _possible(
@@ -131,7 +142,7 @@ def _possible(
 
     def problem(widths: Mapping[str, int]) -> str | None:
         try:
-            cut(model, analysis, {name: best(scores[name], width) for name, width in widths.items()})
+            cut(model, analysis, _best_of_each(scores, widths))
         except PruningError as error:
             return error.message
         return None

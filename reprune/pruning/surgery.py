@@ -103,17 +103,16 @@ def _keep_true(model: nn.Module, recipe: Recipe) -> None:
             module.flatten_parameters()
 
 
-def become(model: nn.Module, pruned: nn.Module, recipe: Recipe) -> nn.Module:
-    """Turn a model into its cut copy: the same object and parameters, with smaller tensors and without gradients."""
-    smaller = tensors_of(pruned)
+def shrink(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Cut a model itself, one tensor after the other: the same object and parameters, without gradients."""
     for name, tensor in tensors_of(model).items():
         if name in recipe.slices:
+            smaller = selected(tensor.detach(), recipe.slices[name])
             tensor.grad = None
             if tensor.requires_grad:  # torch forgets the old size, which a loss still held fixes, only with the type
                 tensor.data = tensor.new_empty(0, dtype=torch.complex64)
-            tensor.data = smaller[name].detach()
+            tensor.data = smaller
     _keep_true(model, recipe)
-    vars(model)[MEMORY] = vars(pruned)[MEMORY]
     return model
 
 
