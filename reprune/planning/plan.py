@@ -123,6 +123,8 @@ def make_plan(
         solution = planner.solve()
     else:
         planner.calibrate(np.asarray(measure({}), dtype=float))
+        for widths in planner.probes():
+            planner.learn(widths, np.asarray(measure(widths), dtype=float))
         solution, measured = _corrected(planner, measure, rounds, log, progress or (lambda share: None))
     front = () if alternatives is None else make_front(planner, alternatives, measure)
     return _plan(planner, solution, measured, tuple(log), front)

@@ -19,6 +19,9 @@ from reprune.quantity import LatencyLimit, SizeLimit
 MARGIN = 0.05
 """Part of the latency budget that is left unused, for what two measurements of one graph differ by."""
 
+PROBED = 0.25
+"""Share of their widths that groups keep in the graphs that tell kinds of groups apart."""
+
 STEP_DOWN = 0.97
 """After a plan that was too slow, the next may cost at most this share of it, whatever the correction says."""
 
@@ -103,7 +106,22 @@ class Planner:
         """Learn what the dense graph takes, as it was measured."""
         assert dense.shape == self.dense_seconds.shape
         self.dense_seconds = dense
-        self._learn({}, dense)
+        self.learn({}, dense)
+
+    def probes(self) -> list[dict[str, int]]:
+        """Return widths whose graphs tell the kinds of groups apart: one kind narrowed at a time.
+
+        Where there is one kind only, as in a convolutional network, the dense graph tells enough.
+        """
+        kinds = self._prices.kinds
+        if len(kinds) < 2:
+            return []
+        candidates = self._prices.candidates()
+
+        def narrowed(name: str) -> int:
+            return min(candidates[name], key=lambda width: abs(width - PROBED * self._prices.dense[name]))
+
+        return [{name: narrowed(name) for name in self._prices.of_kind(kind)} for kind in kinds]
 
     def predicted(self, widths: Widths) -> np.ndarray:
         """Return the whole graph's latency on each target, in seconds."""
@@ -111,12 +129,13 @@ class Planner:
         return np.array([graph.latency(float(it)) for graph, it in zip(self._graphs, summed, strict=True)])
 
     def correct(self, widths: Widths, measured: np.ndarray) -> None:
-        """Learn what a graph takes; never plan as dear again as what was too slow."""
-        self._learn(widths, measured)
+        """Learn what a planned graph takes; never plan as dear again as what was too slow."""
+        self.learn(widths, measured)
         if np.any(measured > self._aim):
             self._too_slow.append(widths)
 
-    def _learn(self, widths: Widths, measured: np.ndarray) -> None:
+    def learn(self, widths: Widths, measured: np.ndarray) -> None:
+        """Learn what a graph takes."""
         unrated = self._prices.at_rates(np.zeros((len(self._graphs), len(self._prices.kinds))))
         summed, elements = unrated.latencies(widths), unrated.elements(widths)
         for graph, operators, seconds in zip(self._graphs, summed, measured, strict=True):

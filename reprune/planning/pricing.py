@@ -85,6 +85,10 @@ class Prices:
         """Return the dense widths by group."""
         return dict(self._dense)
 
+    def of_kind(self, kind: str) -> list[str]:
+        """Return the groups of a kind."""
+        return [name for name, its_kind in self._kind.items() if its_kind == kind]
+
     def at_rates(self, rates: np.ndarray) -> "Prices":
         """Return prices in which activations cost something too.
 

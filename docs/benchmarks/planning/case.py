@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,19 +16,23 @@ from torch import nn
 
 from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.profile import profile
-from reprune.hardware.target import machine
+from reprune.hardware.quick import measure_latency
+from reprune.hardware.target import Target, machine
 from reprune.planning.baselines import macs_of
 from reprune.planning.sensitivity import Curve, CurvePoint, Sensitivity
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning import analyze, cut, score
 from reprune.pruning.iterative import best_cells
-from reprune.structure import Inputs
+from reprune.structure import Inputs, feed
 
 HERE = Path(__file__).parent
 WORK = Path(".planning-benchmark")
 """Latency tables are kept here, so that every script plans from the same."""
 
 PROFILE_SECONDS = 60.0
+SESSIONS, SECONDS = 3, 1.0
+"""Times that graphs are opened anew to be timed, and seconds for each graph."""
+
 SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
 """Of a group's width that its stand-in curve has points at."""
 
@@ -46,6 +51,7 @@ class Case:
         self.analysis = analyze(self.model, self.inputs)
         self.saliency = score(self.model, self.analysis, "l2")
         self.folder = Path(mkdtemp(prefix="planning-"))
+        self._measured: dict[tuple[tuple[str, int], ...], list[float]] = {}
 
     @cached_property
     def table(self) -> LatencyTable:
@@ -63,15 +69,19 @@ class Case:
     def sensitivity(self) -> Sensitivity:
         """A stand-in for measured losses, since the weights are random.
 
-        The loss of a width is minus the logarithm of the share of the group's squared weights that is kept.
+        The loss of a width is minus the logarithm of the share of the group's squared weights that is kept, times the
+        number of layers that write to the group: every layer's output counts alike.
         """
+        layers = Counter(name for operator in self.analysis.operators for name in operator.out_cells)
         curves = {}
         for group in self.analysis.groups:
             squares = self.saliency[group.name].square().sort(descending=True).values
             kept = squares.cumsum(0) / squares.sum()
             widths = sorted({max(round(share * group.width), 1) for share in SHARES} - {group.width})
+            losses = [-layers[group.name] * math.log(float(kept[w - 1])) for w in widths]
             points = [
-                CurvePoint(width=w, loss_increase=-math.log(float(kept[w - 1])), standard_error=0.0) for w in widths
+                CurvePoint(width=w, loss_increase=loss, standard_error=0.0)
+                for w, loss in zip(widths, losses, strict=True)
             ]
             curves[group.name] = Curve(dense_width=group.width, points=tuple(points))
         return Sensitivity(criterion="l2", examples=0, dense_loss=0.0, curves=curves)
@@ -91,12 +101,35 @@ class Case:
         return cut(self.model, self.analysis, best_cells(self.saliency, widths, self.analysis))[0]
 
     def measure(self, widths: Mapping[str, int]) -> list[float]:
-        """Return the latency of the graph at some widths, as the planner asks for it."""
-        return self.watch.seconds(self.cut(widths)) if widths else self.watch.dense_seconds
+        """Return the latency of the graph at some widths, as the planner asks for it; each is measured once."""
+        key = tuple(sorted(widths.items()))
+        if key not in self._measured:
+            self._measured[key] = self.watch.seconds(self.cut(widths)) if widths else self.watch.dense_seconds
+        return self._measured[key]
 
     def macs(self, widths: Mapping[str, int] | None = None) -> float:
         """Return the multiply-accumulates of the operators, for one example."""
         return macs_of(self.analysis, widths or {})
+
+
+def ratios(files: Mapping[str, Path], inputs: Inputs, target: Target) -> dict[str, list[float]]:
+    """Time graphs in turns, and return each one's latency as a share of that of ``dense`` in each of several sessions.
+
+    Durations are read from the target's own timer, which a busy machine disturbs little.
+
+    Args:
+        files: ONNX files by name, ``dense`` among them; it is timed a second time as ``control``.
+        inputs: Examples.
+        target: Where the models are served.
+    """
+    found: dict[str, list[float]] = {name: [] for name in (*files, "control")}
+    for session in range(SESSIONS):
+        timed = measure_latency(
+            {**files, "control": files["dense"]}, feed(inputs), target, seconds=SECONDS * len(files), seed=session
+        )
+        for name, seconds in timed.items():
+            found[name].append(seconds / timed["dense"])
+    return found
 
 
 class Lines:

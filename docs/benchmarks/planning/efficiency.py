@@ -1,25 +1,23 @@
 """Measured speed-up divided by MAC reduction, for plans at 2 and 4 times the speed, beside Torch-Pruning.
 
-Run: ``python docs/benchmarks/planning/efficiency.py prepare [model ...]``, then the same with ``time``, best while the
-machine is free. Torch-Pruning is taken to the same MAC reduction as the plan. Each goes on where it was stopped.
+Run: ``python docs/benchmarks/planning/efficiency.py prepare [model ...]``, then the same with ``time``. Torch-Pruning
+is taken to the same MAC reduction as the plan. Each goes on where it was stopped.
 """
 
 import json
 import sys
 
 import numpy as np
-from case import HERE, WORK, Case, Lines, slug
+from case import HERE, WORK, Case, Lines, ratios, slug
+from first_candidate import PLANS
 from models import MODELS, build
 from peer import VARIANTS, macs, prune
 
-from reprune.hardware.benchmark import compare
 from reprune.onnx.export import export
 from reprune.planning.plan import make_plan
-from reprune.structure import feed
 from reprune.workload import Budget
 
 SPEEDUPS = (2, 4)
-SECONDS = 5.0
 GRAPHS, TIMES = HERE / "efficiency_graphs.jsonl", HERE / "efficiency.jsonl"
 OURS = "reprune"
 
@@ -36,12 +34,15 @@ def prepare(names: list[str]) -> None:
         dense = macs(case.model, case.inputs)
         for speedup in SPEEDUPS:
             if not done.has(name, speedup, OURS):
-                budget = Budget(latency=f"{1 / speedup}x")
-                plan = make_plan(case.analysis, [case.table], case.sensitivity, budget, measure=case.measure)
-                pruned = case.cut(plan.widths)
+                widths = _planned(name, 1 / speedup)
+                if widths is None:
+                    budget = Budget(latency=f"{1 / speedup}x")
+                    plan = make_plan(case.analysis, [case.table], case.sensitivity, budget, measure=case.measure)
+                    widths = plan.widths
+                pruned = case.cut(widths)
                 export(pruned, case.inputs, folder / f"{OURS}-{speedup}.onnx")
                 reduction = dense / macs(pruned, case.inputs)
-                done.add(model=name, speedup=speedup, plan=OURS, macs_reduction=reduction, widths=plan.widths)
+                done.add(model=name, speedup=speedup, plan=OURS, macs_reduction=reduction, widths=widths)
         wanted = {row["speedup"]: row["macs_reduction"] for row in done if row["model"] == name and row["plan"] == OURS}
         for variant in VARIANTS:
             if all(done.has(name, speedup, variant) for speedup in SPEEDUPS):
@@ -57,6 +58,14 @@ def prepare(names: list[str]) -> None:
             print(json.dumps(done.rows[-1])[:200], flush=True)
 
 
+def _planned(name: str, budget: float) -> dict[str, int] | None:
+    """Return the widths that `first_candidate.py` planned for the same budget, if it did."""
+    found = (
+        row["widths"] for row in Lines(PLANS, ()) if (row["model"], row["budget"]) == (name, budget) and "widths" in row
+    )
+    return next(found, None)
+
+
 def clock(names: list[str]) -> None:
     """Time all graphs of a model in one benchmark."""
     done = Lines(TIMES, ("model", "speedup", "plan"))
@@ -68,19 +77,19 @@ def clock(names: list[str]) -> None:
         folder = WORK / f"{slug(name)}-efficiency"
         files = {"dense": folder / "dense.onnx"}
         files |= {f"{row['plan']}-{row['speedup']}": folder / f"{row['plan']}-{row['speedup']}.onnx" for row in rows}
-        found = compare(files, feed(inputs), target, seconds=SECONDS * len(files))
+        found = ratios(files, inputs, target)
         for row in rows:
-            speedup = found.speedup(f"{row['plan']}-{row['speedup']}")
+            timed = found[f"{row['plan']}-{row['speedup']}"]
+            measured = 1 / float(np.median(timed))
             done.add(
                 model=name,
                 speedup=row["speedup"],
                 plan=row["plan"],
                 macs_reduction=row["macs_reduction"],
-                measured=speedup.value,
-                interval=[speedup.low, speedup.high],
-                efficiency=speedup.value / row["macs_reduction"],
-                control=[found.noise.low, found.noise.value, found.noise.high],
-                load=found.load.model_dump(),
+                measured=measured,
+                sessions=timed,
+                efficiency=measured / row["macs_reduction"],
+                control=found["control"],
             )
             print(json.dumps(done.rows[-1])[:250], flush=True)
 

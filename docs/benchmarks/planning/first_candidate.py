@@ -1,7 +1,7 @@
-"""Plans for seven models at six latency budgets each, timed again afterwards in processes of their own.
+"""Plans for seven models at four or eight latency budgets each, timed again afterwards in processes of their own.
 
-Run: ``python docs/benchmarks/planning/first_candidate.py plan [model ...]``, then the same with ``time``, best while
-the machine is free. Each goes on where it was stopped.
+Run: ``python docs/benchmarks/planning/first_candidate.py plan [model ...]``, then the same with ``time``. Each goes on
+where it was stopped.
 """
 
 import json
@@ -9,18 +9,17 @@ import sys
 import time
 
 import numpy as np
-from case import HERE, WORK, Case, Lines, slug
+from case import HERE, WORK, Case, Lines, ratios, slug
 from models import MODELS, build
 
-from reprune.hardware.benchmark import compare
 from reprune.onnx.export import export
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
-from reprune.structure import feed
 from reprune.workload import Budget
 
-BUDGETS = (0.25, 0.35, 0.45, 0.55, 0.65, 0.8)
-SECONDS = 10.0
+BUDGETS = (0.25, 0.3, 0.35, 0.45, 0.55, 0.65, 0.7, 0.8)
+FEWER = ("MobileNetV2", "ViT-S", "ResNet-50")
+"""Models so large that only every other budget is planned for."""
 PLANS, TIMES = HERE / "first_candidate_plans.jsonl", HERE / "first_candidate.jsonl"
 
 
@@ -28,7 +27,8 @@ def plan(names: list[str]) -> None:
     """Make the plans that are not made yet, and keep their graphs."""
     done = Lines(PLANS, ("model", "budget"))
     for name in names:
-        wanted = [budget for budget in BUDGETS if not done.has(name, budget)]
+        budgets = BUDGETS[::2] if name in FEWER else BUDGETS
+        wanted = [budget for budget in budgets if not done.has(name, budget)]
         case = Case(name) if wanted else None
         for budget in wanted:
             done.add(**planned(case, budget))
@@ -62,7 +62,7 @@ def planned(case: Case, budget: float) -> dict:
 
 
 def clock(names: list[str]) -> None:
-    """Time each plan's graph against the dense one in a fresh process: all plans of a model in one benchmark."""
+    """Time each plan's graph in turns with the dense one, in this process and in sessions of its own."""
     done = Lines(TIMES, ("model", "budget"))
     for name in names:
         budgets = [it["budget"] for it in Lines(PLANS, ()) if it["model"] == name and "infeasible" not in it]
@@ -71,18 +71,10 @@ def clock(names: list[str]) -> None:
         _, inputs, target = build(name)
         folder = WORK / slug(name)
         files = {"dense": folder / "dense.onnx"} | {str(budget): folder / f"{budget}.onnx" for budget in budgets}
-        found = compare(files, feed(inputs), target, seconds=SECONDS * len(budgets))
+        found = ratios(files, inputs, target)
         for budget in budgets:
-            ratio = found.models[str(budget)].latency_ratio
-            done.add(
-                model=name,
-                budget=budget,
-                ratio=ratio.value,
-                interval=[ratio.low, ratio.high],
-                control=[found.noise.low, found.noise.value, found.noise.high],
-                dense_seconds=found.models["dense"].p50_seconds.value,
-                load=found.load.model_dump(),
-            )
+            timed = found[str(budget)]
+            done.add(model=name, budget=budget, ratio=float(np.median(timed)), sessions=timed, control=found["control"])
             print(json.dumps(done.rows[-1]), flush=True)
 
 

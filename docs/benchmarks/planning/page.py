@@ -1,6 +1,9 @@
-"""The tables of ``docs/benchmarks/planning.md``, from the results beside this file: ``python .../tables.py``."""
+"""Writes the results beside this file into ``docs/benchmarks/planning.md``."""
 
+import contextlib
+import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -9,12 +12,20 @@ from efficiency import OURS
 from models import MODELS
 from peer import VARIANTS
 
+PAGE = HERE.parent / "planning.md"
+
 
 def main() -> None:
-    """Print every table whose results are there."""
+    """Put every table between its marks."""
+    text = PAGE.read_text()
     for table in (first_candidate, planning_time, prediction, efficiency, resnet50, accuracy):
-        print(f"\n<!-- {table.__name__} -->\n")
-        table()
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            table()
+        mark = table.__name__.replace("_", "-")
+        between = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+        assert between.search(text), mark
+        text = between.sub(lambda found: f"{found[1]}\n{printed.getvalue().strip()}\n\n{found[2]}", text)  # noqa: B023
+    PAGE.write_text(text)
 
 
 def first_candidate() -> None:
@@ -105,12 +116,11 @@ def resnet50() -> None:
             name,
             f"{row['size_bytes'] / 1e6:.1f} MB",
             f"{row['size_ratio']:.3f}",
-            f"{row['latency_seconds'] * 1e3:.1f} ms",
-            f"{row['latency_ratio']:.3f} ({row['interval'][0]:.3f} to {row['interval'][1]:.3f})",
+            f"{row['latency_ratio']:.3f} ({min(row['sessions']):.3f} to {max(row['sessions']):.3f})",
         ]
         for name, row in found["models"].items()
     ]
-    _print(["ResNet-50", "bytes", "ratio", "latency", "ratio"], lines)
+    _print(["ResNet-50", "bytes", "of dense", "latency, of dense (sessions)"], lines)
 
 
 def accuracy() -> None:
