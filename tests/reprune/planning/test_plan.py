@@ -181,6 +181,23 @@ def test_predictions_that_were_too_hopeful_are_corrected_and_reported():
         assert Plan.model_validate_json(plan.model_dump_json()) == plan
 
 
+def test_kinds_of_groups_are_told_apart_before_the_first_plan():
+    analysis = residual_net()
+    analysis.groups[0].kind = "embedding"
+    tables = [table(analysis)]
+    prices, asked = Prices(analysis, tables), []
+
+    def measure(widths):  # what is done with the stream's activations takes as long again as all operators
+        asked.append(set(widths))
+        seconds = prices.latencies(widths)
+        share = (prices.elements(widths) / prices.elements({}))[prices.kinds.index("embedding")]
+        return CALL + seconds + share * prices.latencies({})
+
+    plan = make_plan(analysis, tables, sensitivity(analysis), budget("0.5x"), measure=measure)
+    assert asked[:3] == [set(), {group.name for group in analysis.groups[1:]}, {"stream"}]
+    assert plan.holds and plan.prediction_error < 0.05
+
+
 def test_a_budget_on_several_targets_holds_on_all():
     analysis = residual_net()
     tables = [table(analysis), table(analysis, batch_size=32)]
