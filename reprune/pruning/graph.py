@@ -11,7 +11,6 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from reprune.errors import PruningError
-from reprune.pruning import trials
 from reprune.pruning.capture import Capture, capture, tensors_of
 from reprune.pruning.couplings import Labels
 from reprune.pruning.flow import Flow, Merge, Weighing, module_of
@@ -19,6 +18,7 @@ from reprune.pruning.groups import Analysis, Edit, Reading
 from reprune.pruning.layout import Layout
 from reprune.pruning.propagate import propagate, tracked
 from reprune.pruning.resolve import operators, resolve
+from reprune.pruning.trials import Trials
 
 
 def analyze(model: nn.Module, example_inputs: Any) -> Analysis:
@@ -44,16 +44,17 @@ def analyze(model: nn.Module, example_inputs: Any) -> Analysis:
     if captured.idle() & {name for name, _ in model.named_parameters()}:
         captured = _with_training(model, captured, flow, owned, example_inputs)
     analysis = _analysis(model, captured, flow, owned, {}, example_inputs)
+    trials = Trials(model)
     while True:
-        failed, analysis = trials.failing(model, analysis)
+        failed, analysis = trials.failing(analysis)
         if not failed:
             return analysis
-        ties = _ties_to_stream(flow, analysis, failed)
+        ties = [] if trials.spent else _ties_to_stream(flow, analysis, failed)
         if ties:
             mark = flow.couplings.mark()
             _unite(flow, ties)
             coupled = _analysis(model, captured, flow, owned, analysis.readings, example_inputs)
-            still, coupled = trials.failing(model, coupled)
+            still, coupled = trials.failing(coupled)
             if not still:
                 return coupled
             good = [tie for tie in ties if not _within(tie[0], coupled, still)]

@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdRef
 
 from reprune.pruning import analyze
-from reprune.pruning.trials import failing
+from reprune.pruning.trials import Trials
 
 
 class Allocations(TorchDispatchMode):
@@ -55,6 +55,6 @@ def test_trial_cuts_never_hold_a_second_model():
     own = sum(parameter.nbytes for parameter in model.parameters())
     analysis = analyze(model, torch.randn(2, 8))
     with Allocations(model) as seen:
-        failed, _ = failing(model, analysis)
+        failed, _ = Trials(model).failing(analysis)
     assert not failed
     assert own / 100 < seen.peak < 0.3 * own
