@@ -138,6 +138,10 @@ class Evaluation(Section):
     task: str = "classification"
     """``classification``, ``regression``, ``language-modeling``, or ``module:object`` for a task of your own."""
 
+    slices: EntryPoint | None = None
+    """``module:callable`` that takes the test dataset and returns named parts of it that the gate watches one by one: a
+    dict of boolean masks, one entry an example."""
+
     splits: dict[Literal["train", "validation", "test", "production"], str] = {}
     """Splits that come from elsewhere: an ``.npz`` file with ``inputs`` and ``targets``, or an entry point."""
 

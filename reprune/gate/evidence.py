@@ -3,53 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from reprune import digest, tasks
-from reprune.data import Data, tensors
+from reprune import digest, entrypoints, tasks
+from reprune.data import Data
 from reprune.errors import InputError
-from reprune.gate import serving
-from reprune.gate.gallery import Disagreement, Gallery
+from reprune.gate import conditions, serving, weak_spots
+from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, Answers, Runner
+from reprune.gate.conditions import Condition
+from reprune.gate.gallery import Disagreement
 from reprune.hardware.benchmark import Benchmark
-from reprune.hardware.session import open_session
-from reprune.hardware.target import Target
 from reprune.onnx.parity import Parity
-from reprune.tasks import Task
 from reprune.workload import Evaluation
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
-DENSE, CANDIDATE, CHAMPION = "dense", "pruned", "champion"
-RECORDED_EXAMPLES = 8
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What one model made of every example, in the split's order.
-
-    Attributes:
-        scores: Score of each example, ``[N]``, higher is better.
-        losses: Loss of each example, ``[N]``.
-        confidence: Probability of the predicted class, ``[N]``; None for tasks without classes.
-        predicted: Predicted class, ``[N]``; None for tasks without one class an example.
-        changed: Share of an example's predictions that differ from the dense model's, ``[N]``; None for regression.
-        not_finite: Examples with a NaN or an infinity among their outputs.
-        brier: Squared distance between probabilities and label, 0 to 2, ``[N]``; None for tasks without classes.
-    """
-
-    scores: np.ndarray
-    losses: np.ndarray
-    confidence: np.ndarray | None
-    predicted: np.ndarray | None
-    changed: np.ndarray | None
-    not_finite: int
-    brier: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +34,7 @@ class Evidence:
         benchmarks: Timings, one for each target.
         parity: Differences at each hop from torch to what is served, by its name; None where there is no torch model.
         probe: How a fresh process fared with the candidate; None where it was not tried.
+        conditions: Scores of dense and candidate on corrupted inputs and in production, by name.
     """
 
     metric: str
@@ -81,6 +48,7 @@ class Evidence:
     benchmarks: Sequence[Benchmark] = ()
     parity: Mapping[str, Parity] | None = field(default_factory=dict)
     probe: serving.Probe | None = None
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
 
 
 def collect(
@@ -120,15 +88,23 @@ def collect(
     target = evaluation.target[0]
     data = data or Data(evaluation)
     task = tasks.of(evaluation, data)
-    runner = _Runner(paths, target, task)
+    runner = Runner(paths, target, task)
     for inputs, targets in data.batches(split):
         runner.add(inputs, targets)
     answers, labels = runner.answers(), runner.labels()
+    parts = _classes(labels) | _uncertain(answers[DENSE]) | _named(evaluation, data, split) | dict(slices or {})
+    if evaluation.gate.slices != "off":
+        parts |= weak_spots.find(
+            runner.features(),
+            answers[DENSE].scores,
+            smallest=evaluation.gate.minimum_examples,
+            seed=evaluation.seed,
+        )
     return Evidence(
         metric=task.metric,
         examples=len(answers[DENSE].scores),
         labels=labels,
-        slices=_slices(labels, answers[DENSE], slices or {}),
+        slices=parts,
         answers=answers,
         disagreements=runner.gallery.worst(),
         size_bytes={name: _size(path) for name, path in paths.items()},
@@ -136,152 +112,40 @@ def collect(
         benchmarks=tuple(benchmarks),
         parity=parity,
         probe=serving.probe(paths[CANDIDATE], target, recording=recording, examples=runner.first),
+        conditions=conditions.gather(runner, data, split, seed=evaluation.seed)
+        if evaluation.gate.robustness != "off"
+        else {},
     )
 
 
-class _Runner:
-    """Runs every model on each batch and keeps a few numbers an example."""
+def _classes(labels: np.ndarray | None) -> dict[str, np.ndarray]:
+    return {} if labels is None else {f"class {value}": labels == value for value in np.unique(labels)}
 
-    def __init__(self, paths: dict[str, Path], target: Target, task: Task) -> None:
-        self._sessions = {name: open_session(path, target) for name, path in paths.items()}
-        self._task = task
-        self._rows: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in paths}
-        self._not_finite = dict.fromkeys(paths, 0)
-        self._targets: list[np.ndarray] = []
-        self._moments = np.zeros(3)  # count, sum and sum of squares of the targets
-        self.gallery = Gallery()
-        self.first: dict[str, np.ndarray] = {}
 
-    def add(self, inputs: Any, targets: Any) -> None:
-        """Run one batch."""
-        outputs = {name: self._run(name, inputs) for name in self._sessions}
-        if not self.first:
-            feed = feed_for(self._sessions[CANDIDATE], inputs, name=CANDIDATE)
-            self.first = {key: value[:RECORDED_EXAMPLES] for key, value in feed.items()}
-        for name, output in outputs.items():
-            self._keep(name, output, targets, outputs[DENSE])
-        if torch.is_tensor(targets) and targets.dim() == 1 and not targets.is_floating_point():
-            self._targets.append(targets.numpy())
-        if torch.is_tensor(targets):
-            flat = targets.double().flatten()
-            self._moments += np.array([len(flat), float(flat.sum()), float(flat.square().sum())])
-        self._show(inputs)
+def _uncertain(dense: Answers) -> dict[str, np.ndarray]:
+    """Return the quarter that the dense model is least sure of."""
+    if dense.confidence is None or len(dense.confidence) < 4:
+        return {}
+    return {"least certain quarter": dense.confidence <= np.quantile(dense.confidence, 0.25)}
 
-    def answers(self) -> dict[str, Answers]:
-        """Return what was kept, as one array a model and quantity."""
-        if not self._rows[DENSE]:
-            raise InputError("data: the split to judge on is empty.", "Give it at least one example.")
-        return {name: self._joined(name) for name in self._rows}
 
-    def labels(self) -> np.ndarray | None:
-        """Return the class of each example, where the task has classes."""
-        if not self._targets or "predicted_class" not in self._rows[DENSE]:
-            return None
-        return np.concatenate(self._targets)
-
-    def _run(self, name: str, inputs: Any) -> Any:
-        try:
-            values = self._sessions[name].run(None, feed_for(self._sessions[name], inputs, name=name))
-        except InputError:
-            raise
-        except Exception as error:  # the runtime's exceptions share no base class of their own
+def _named(evaluation: Evaluation, data: Data, split: str) -> dict[str, np.ndarray]:
+    """Return the slices that the workload's own function finds in the split."""
+    if evaluation.slices is None:
+        return {}
+    examples = data.split(split)
+    found = entrypoints.call(evaluation.slices, examples, key="slices")
+    remedy = f"Return a dict of names to boolean masks, one entry an example of {split}."
+    if not isinstance(found, Mapping):
+        raise InputError(f"slices: {evaluation.slices} returned a {type(found).__name__}, not a dict.", remedy)
+    masks: dict[str, np.ndarray] = {str(name): np.asarray(mask) for name, mask in found.items()}
+    for name, mask in masks.items():
+        if mask.dtype != bool or mask.shape != (len(examples),):  # type: ignore[arg-type]  # checked when loaded
             raise InputError(
-                f"data: the {name} model fails on the data: {error}",
-                "Export the model with the inputs that the dataset yields.",
-            ) from error
-        found = [torch.from_numpy(np.ascontiguousarray(value)) for value in values]
-        return found[0] if len(found) == 1 else tuple(found)
-
-    def _keep(self, name: str, output: Any, targets: Any, dense: Any) -> None:
-        self._task.check(output, targets)
-        rows = {"scores": self._task.score(output, targets), "losses": self._task.loss(output, targets)}
-        rows |= self._task.signals(output)
-        if isinstance(self._task, tasks.Classification):
-            rows["brier"] = brier(output, targets)
-        if "confidence" in rows and (changed := _changed(output, dense)) is not None:
-            rows["changed"] = changed
-        finite = torch.stack([value.reshape(len(value), -1).isfinite().all(dim=1) for value in tensors(output)]).all(
-            dim=0
-        )
-        self._not_finite[name] += int((~finite).sum())
-        for key, value in rows.items():
-            self._rows[name].setdefault(key, []).append(value.double().numpy())
-
-    def _joined(self, name: str) -> Answers:
-        rows = {key: np.concatenate(parts) for key, parts in self._rows[name].items()}
-        predicted = rows.get("predicted_class")
-        return Answers(
-            scores=self._scaled(rows),
-            losses=rows["losses"],
-            confidence=rows.get("confidence") if predicted is not None else None,
-            predicted=predicted.astype(np.int64) if predicted is not None else None,
-            changed=rows.get("changed"),
-            not_finite=self._not_finite[name],
-            brier=rows.get("brier"),
-        )
-
-    def _scaled(self, rows: dict[str, np.ndarray]) -> np.ndarray:
-        """R² refers to the variance of this split's targets, which only its end tells."""
-        if not isinstance(self._task, tasks.Regression):
-            return rows["scores"]
-        count, total, squares = self._moments
-        variance = max(squares / count - (total / count) ** 2, np.finfo(np.float64).tiny)
-        return np.asarray(1 - rows["losses"] / variance)
-
-    def _show(self, inputs: Any) -> None:
-        """Offer the batch to the gallery of disagreements."""
-        last = {name: {key: parts[-1] for key, parts in rows.items()} for name, rows in self._rows.items()}
-        if self._targets and "predicted_class" in last[DENSE]:
-            self.gallery.add(inputs, self._targets[-1], last[DENSE], last[CANDIDATE])
-
-
-def feed_for(session: "InferenceSession", inputs: Any, *, name: str) -> dict[str, np.ndarray]:
-    """Return collated inputs under the names that a graph asks for.
-
-    Args:
-        session: A session of the model.
-        inputs: A tensor, a tuple of tensors in the graph's order, or a dict of tensors by its names.
-        name: What the model is called in messages.
-
-    Raises:
-        InputError: The data has other inputs than the graph.
-    """
-    names = [item.name for item in session.get_inputs()]
-    if isinstance(inputs, dict):
-        missing = [key for key in names if key not in inputs]
-        if missing:
-            raise InputError(
-                f"data: the {name} model asks for {missing[0]!r}, which the data lacks.", "Export it again."
+                f"slices: {name!r} is {mask.dtype} {list(mask.shape)}, not bool [{len(examples)}].",  # type: ignore[arg-type]
+                remedy,
             )
-        return {key: inputs[key].numpy() for key in names}
-    given = tensors(inputs)
-    if len(given) != len(names):
-        raise InputError(
-            f"data: the {name} model takes {len(names)} inputs ({', '.join(names)}), the data gives {len(given)}.",
-            "Export the model with the inputs that the dataset yields.",
-        )
-    return {key: value.numpy() for key, value in zip(names, given, strict=True)}
-
-
-def brier(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the squared distance between probabilities and labels, ``[N]`` (Brier 1950, Monthly Weather Rev. 78:1)."""
-    probabilities = logits.double().softmax(dim=1)
-    return (probabilities - F.one_hot(targets.long(), probabilities.shape[1])).square().sum(dim=1)
-
-
-def _changed(output: Any, dense: Any) -> Tensor | None:
-    """Return the share of predictions that differ, ``[N]``; the last dimension holds scores of classes or tokens."""
-    if not (torch.is_tensor(output) and output.dim() in (2, 3) and output.shape == dense.shape):
-        return None
-    return (output.argmax(dim=-1) != dense.argmax(dim=-1)).reshape(len(output), -1).double().mean(dim=1)
-
-
-def _slices(labels: np.ndarray | None, dense: Answers, named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return each class, the quarter that the dense model is least sure of, and what the caller names."""
-    found = {} if labels is None else {f"class {value}": labels == value for value in np.unique(labels)}
-    if dense.confidence is not None and len(dense.confidence) >= 4:
-        found["least certain quarter"] = dense.confidence <= np.quantile(dense.confidence, 0.25)
-    return found | dict(named)
+    return masks
 
 
 def _size(path: Path) -> int:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from reprune.errors import InputError
-from reprune.gate.checks import artifact, behaviour, latency, quality
-from reprune.gate.evidence import CANDIDATE, Evidence
+from reprune.gate.answers import CANDIDATE
+from reprune.gate.checks import artifact, behaviour, latency, quality, robustness, service
+from reprune.gate.evidence import Evidence
 from reprune.gate.policy import GatePolicy
 from reprune.gate.verdict import Check, Verdict, conclude
 from reprune.workload import Budget
@@ -32,6 +33,8 @@ def judge(evidence: Evidence, policy: GatePolicy, budget: Budget) -> Verdict:
         "serving": lambda: artifact.serving(evidence, policy),
         "disagreement": lambda: behaviour.disagreement(evidence, policy),
         "calibration": lambda: behaviour.calibration(evidence, policy),
+        "robustness": lambda: robustness.conditions(evidence, policy),
+        "service": lambda: service.limits(evidence, policy),
         "slices": lambda: quality.in_slices(evidence, policy, budget.accuracy_drop),
     }
     checks = [check for family, make in families.items() if policy.severity(family) != "off" for check in make()]

@@ -4,14 +4,15 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reprune.quantity import LatencyLimit
+from reprune.quantity import LatencyLimit, SizeLimit
 
 Severity = Literal["block", "warn", "off"]
 """What a check that does not pass does: stop the promotion, say so, or not be made at all."""
 
 CHECKS = (
     *("quality", "champion", "slices", "disagreement", "calibration"),
-    *("latency", "tail_latency", "extreme_latency", "size", "parity", "serving"),
+    "robustness",
+    *("latency", "tail_latency", "extreme_latency", "service", "size", "parity", "serving"),
 )
 """Families of checks: the keys of the policy that hold a severity."""
 
@@ -67,6 +68,15 @@ class GatePolicy(BaseModel):
     loss_rise: float = Field(0.05, ge=0)
     """Largest rise of the mean loss per example, in the loss's own unit (nats for classification and language)."""
 
+    robustness: Severity = "warn"
+    """Whether the candidate loses more than the dense model where inputs are corrupted or come from production, by at
+    most ``robustness_drop`` (Holm's correction over the conditions). It warns because the corruptions are guesses at
+    what production brings."""
+
+    robustness_drop: float = Field(0.05, ge=0, lt=1)
+    """Largest excess of the candidate's loss of accuracy over the dense model's under a condition, as a share. It
+    exceeds the overall tolerance because fewer examples are run so, and answers there are less certain."""
+
     latency: Severity = "block"
     """Median latency on every target against ``budget.latency``, and outside the spread of two identical models."""
 
@@ -82,6 +92,19 @@ class GatePolicy(BaseModel):
 
     extreme_latency_limit: LatencyLimit = LatencyLimit.model_validate("1x")
     """Upper limit of the 99th percentile: relative to the dense model's own (``1x``) or absolute (``20ms``)."""
+
+    service: Severity = "block"
+    """Throughput, peak memory and cold start on every target, as far as the keys below limit them; single figures of
+    the benchmark, compared as they are."""
+
+    throughput_at_least: float | None = Field(None, gt=0)
+    """Fewest examples a second, one inference after the other."""
+
+    peak_memory_limit: SizeLimit | None = None
+    """Upper limit of the memory that opening the file and answering takes, relative or absolute (``200MB``)."""
+
+    cold_start_limit: LatencyLimit | None = None
+    """Upper limit of the time from opening the file to the first answer: relative (``1x``) or absolute (``0.5s``)."""
 
     size: Severity = "block"
     """Size of the ONNX file against ``budget.size``; skipped while the budget names none."""
@@ -100,11 +123,17 @@ class GatePolicy(BaseModel):
 
     @model_validator(mode="after")
     def _blocks_on_something(self) -> Self:
-        if "block" not in (getattr(self, name) for name in CHECKS):
+        asked = (name for name in CHECKS if name != "service" or self.limits_service)
+        if "block" not in (getattr(self, name) for name in asked):
             raise ValueError(
                 f"blocks on nothing, so every candidate would pass; set one of {', '.join(CHECKS)} to block"
             )
         return self
+
+    @property
+    def limits_service(self) -> bool:
+        """Whether any limit of the service is given."""
+        return any((self.throughput_at_least, self.peak_memory_limit, self.cold_start_limit))
 
     def severity(self, check: str) -> Severity:
         """Return what a family of checks does when it does not pass."""

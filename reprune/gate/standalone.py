@@ -7,7 +7,8 @@ from pathlib import Path
 from reprune import bundle, entrypoints
 from reprune.data import Data
 from reprune.gate import evidence as gathering
-from reprune.gate.evidence import CANDIDATE, CHAMPION, DENSE, Evidence
+from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, feed_for
+from reprune.gate.evidence import Evidence
 from reprune.gate.judge import judge
 from reprune.gate.verdict import Verdict
 from reprune.hardware import benchmark
@@ -103,7 +104,7 @@ def _timed(
         doing = f"timing on {target.label()}"
         timed = benchmark.compare(
             files,
-            gathering.feed_for(open_session(files[CANDIDATE], target), inputs, name=CANDIDATE),
+            feed_for(open_session(files[CANDIDATE], target), inputs, name=CANDIDATE),
             target,
             seconds=seconds,
             seed=evaluation.seed,

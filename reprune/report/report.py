@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from reprune.gate import words
-from reprune.gate.evidence import CANDIDATE, CHAMPION, DENSE, Evidence
+from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE
+from reprune.gate.evidence import Evidence
 from reprune.gate.statistics import mean_interval
 from reprune.gate.verdict import Check, Verdict
 from reprune.hardware.benchmark import Benchmark
@@ -62,6 +63,7 @@ def write_report(
         _verdict(verdict),
         _numbers(evidence, parameters or {}),
         _checks(verdict),
+        *_parity(evidence),
         *_latencies(evidence.benchmarks, recordings),
         *_quality(evidence),
         *how,
@@ -204,6 +206,27 @@ def _shares(evidence: Evidence) -> bool:
 def _checks(verdict: Verdict) -> Section:
     lead = "A check passes when its bound, not its estimate, clears what is allowed; a slice, unless harm is shown."
     return Section("Checks", [checks_table(verdict)], lead=lead)
+
+
+def _parity(evidence: Evidence) -> list[Section]:
+    if not evidence.parity:
+        return []
+    table = Table(
+        headings=("hop", "maximum error", "mean error", "largest output", "predictions that agree", "examples"),
+        rows=[
+            (
+                name,
+                f"{hop.max_abs_error:.1e}",
+                f"{hop.mean_abs_error:.1e}",
+                f"{hop.output_scale:.3g}",
+                "–" if hop.argmax_agreement is None else f"{100 * hop.argmax_agreement:.4g} %",
+                f"{hop.examples:,}",
+            )
+            for name, hop in evidence.parity.items()
+        ],
+        numeric=(1, 2, 3, 4, 5),
+    )
+    return [Section("Parity", [table], lead="How far outputs move at each hop from torch to what is served.")]
 
 
 def _latencies(benchmarks: Sequence[Benchmark], recordings: Sequence[str | Path]) -> list[Section]:

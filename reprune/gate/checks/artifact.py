@@ -3,7 +3,8 @@
 from functools import partial
 
 from reprune.gate import words
-from reprune.gate.evidence import CANDIDATE, DENSE, Evidence
+from reprune.gate.answers import CANDIDATE, DENSE
+from reprune.gate.evidence import Evidence
 from reprune.gate.policy import GatePolicy
 from reprune.gate.verdict import Check, Status
 from reprune.onnx.parity import Parity

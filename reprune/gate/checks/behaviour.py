@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from reprune.gate import statistics, words
+from reprune.gate.answers import CANDIDATE, DENSE
 from reprune.gate.calibration import calibration_rise
-from reprune.gate.evidence import CANDIDATE, DENSE, Evidence
+from reprune.gate.evidence import Evidence
 from reprune.gate.policy import GatePolicy
 from reprune.gate.statistics import Comparison
 from reprune.gate.verdict import Bounded, Check, Status

@@ -3,7 +3,8 @@
 import math
 
 from reprune.gate import words
-from reprune.gate.evidence import CANDIDATE, Evidence
+from reprune.gate.answers import CANDIDATE
+from reprune.gate.evidence import Evidence
 from reprune.gate.policy import GatePolicy, Severity
 from reprune.gate.verdict import Check, Status
 from reprune.hardware.benchmark import Benchmark

@@ -3,7 +3,8 @@
 import numpy as np
 
 from reprune.gate import statistics, words
-from reprune.gate.evidence import CANDIDATE, CHAMPION, DENSE, Evidence
+from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE
+from reprune.gate.evidence import Evidence
 from reprune.gate.policy import GatePolicy
 from reprune.gate.statistics import Comparison
 from reprune.gate.verdict import Check, Status

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from reprune.data import Data
-from reprune.gate.evidence import Answers, Evidence, collect
+from reprune.gate.answers import Answers
+from reprune.gate.evidence import Evidence, collect
 from reprune.gate.verdict import Verdict
 from reprune.hardware.benchmark import Benchmark, ModelTiming
 from reprune.hardware.load import Load
@@ -142,4 +143,6 @@ def simulated(dense: np.ndarray, candidate: np.ndarray, base: Evidence, labels: 
 
     classes = {f"class {label}": labels == label for label in np.unique(labels)}
     both = {"dense": answers(dense), "pruned": answers(candidate)}
-    return replace(base, examples=len(labels), labels=labels, slices=classes, answers=both, disagreements=[])
+    return replace(
+        base, examples=len(labels), labels=labels, slices=classes, answers=both, disagreements=[], conditions={}
+    )

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from reprune.gate.evidence import Answers, Evidence
+from reprune.gate.answers import Answers
+from reprune.gate.evidence import Evidence
 from reprune.gate.gallery import Disagreement
 from reprune.gate.judge import judge
 from reprune.gate.policy import GatePolicy

@@ -1,0 +1,71 @@
+"""Simple features are the numbers they name, and a tree over them finds where the dense model errs, honestly."""
+
+import numpy as np
+import pytest
+import torch
+
+from reprune.data import Data
+from reprune.errors import InputError
+from reprune.gate import weak_spots
+from reprune.gate.evidence import collect
+from reprune.gate.features import simple_features
+from reprune.gate.statistics import compare
+
+
+def test_features_of_images_tables_and_tokens() -> None:
+    images = torch.rand(5, 3, 8, 8)
+    found = simple_features(images)
+    assert found["brightness"] == pytest.approx(images.mean(dim=(1, 2, 3)).numpy())
+    assert set(found) == {"brightness", "contrast"}
+    assert list(simple_features(torch.rand(5, 3))) == ["column 0", "column 1", "column 2"]
+    tokens = torch.tensor([[7, 8, 9, 4], [7, 8, 0, 0], [7, 0, 0, 0]])
+    assert list(simple_features({"input_ids": tokens})["input_ids length"]) == [3, 2, 1]
+    assert list(simple_features((torch.rand(2, 1), tokens[:2]))) == ["input 0 column 0", "input 1 length"]
+    assert simple_features(torch.rand(5, 3, 8)) == {}
+
+
+def test_a_weak_spot_is_found_and_judged_on_examples_that_had_no_part_in_finding_it() -> None:
+    rng = np.random.default_rng(0)
+    column, other = rng.uniform(size=4000), rng.uniform(size=4000)
+    scores = (rng.random(4000) < np.where(column > 0.8, 0.5, 0.95)).astype(float)
+    found = weak_spots.find({"age": column, "height": other}, scores, smallest=20, seed=0)
+    assert found and all("age > 0." in name for name in found)
+    inside = np.logical_or.reduce(list(found.values()))
+    assert column[inside].min() > 0.79 and inside.sum() > 250
+    assert scores[inside].mean() == pytest.approx(0.5, abs=0.07)
+
+
+def test_errors_without_a_pattern_make_no_model_look_better_or_worse() -> None:
+    """Dense errs at random: judged where they were found, weak spots would flatter every candidate."""
+    drops = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        features = {str(i): rng.uniform(size=600) for i in range(20)}
+        dense, candidate = (rng.random((2, 600)) < 0.9).astype(float)
+        masks = weak_spots.find(features, dense, smallest=20, seed=seed).values()
+        drops += [compare(dense[inside], candidate[inside]).drop for inside in masks]
+    assert len(drops) > 10 and np.mean(drops) == pytest.approx(0, abs=0.03)
+
+
+def test_nothing_to_find_is_no_slice() -> None:
+    column = np.linspace(0, 1, 500)
+    assert weak_spots.find({"age": column}, np.ones(500), smallest=20, seed=0) == {}
+    assert weak_spots.find({}, np.zeros(500), smallest=20, seed=0) == {}
+    assert weak_spots.find({"age": column[:30]}, np.arange(30.0), smallest=20, seed=0) == {}
+
+
+def test_slices_of_the_workload_are_judged_by_their_names(workload, data: Data, dense, tmp_path, monkeypatch) -> None:
+    (tmp_path / "slices_of_mine.py").write_text(
+        "import numpy\n"
+        "def halves(dataset):\n"
+        "    first = numpy.arange(len(dataset)) < len(dataset) // 2\n"
+        "    return {'first half': first, 'second half': ~first}\n"
+        "def wrong(dataset):\n"
+        "    return {'first': numpy.ones(3, bool)}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    named = workload.replace(slices="slices_of_mine:halves")
+    found = collect(named, data=data, dense=dense, candidate=dense)
+    assert found.slices["first half"].sum() == found.examples // 2
+    with pytest.raises(InputError, match=r"slices: 'first' is bool \[3\], not bool"):
+        collect(workload.replace(slices="slices_of_mine:wrong"), data=data, dense=dense, candidate=dense)
