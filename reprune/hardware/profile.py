@@ -223,7 +223,7 @@ class _Clock:
         self._begin, self._seconds, self._progress = time.monotonic(), seconds, progress
 
     def over(self) -> bool:
-        used = (time.monotonic() - self._begin) / self._seconds
+        used = (time.monotonic() - self._begin) / max(self._seconds, 1e-9)
         self._progress(min(used, 1.0))
         return used >= 1
 

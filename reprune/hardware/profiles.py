@@ -62,6 +62,7 @@ def complete(
     *,
     seconds: float = 20.0,
     fresh: bool = False,
+    refine: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> Profiled:
     """Measure what the store does not hold yet of this machine and target, and add it there.
@@ -74,6 +75,7 @@ def complete(
         target: Where the model is served.
         seconds: Time to spend on what is new.
         fresh: Measure everything anew.
+        refine: Go on between the widths that are known of an operator, too; else only what is new is measured.
         progress: Called with the share of the time used, 0 to 1.
 
     Raises:
@@ -85,12 +87,13 @@ def complete(
     known, discarded = _usable(store, key, machine())
     known = None if fresh else known
     meter, begin = LoadMeter(), time.monotonic()
-    table = profile(operators, target, known=known, seconds=seconds, progress=progress)
-    taken, load = time.monotonic() - begin, meter.read(target.threads)
     modelled = [it for it in operators if OperatorShape.models(it)]
     examples = example_batch(modelled)
     shapes = tuple(dict.fromkeys(OperatorShape.of(it, examples).key() for it in modelled))
     counts = {it: _points(known, it) for it in shapes}
+    seconds = seconds if refine or not all(counts.values()) else 0.0
+    table = profile(operators, target, known=known, seconds=seconds, progress=progress)
+    taken, load = time.monotonic() - begin, meter.read(target.threads)
     return Profiled(
         key=key,
         table=_add(store, key, table, shapes, replace=fresh),

@@ -110,6 +110,7 @@ class Subject:
                 store,
                 self.analysis.operators,
                 target,
+                refine=False,
                 progress=lambda share, done=k: tell((done + share) / len(targets)),  # type: ignore[misc]
             ).table
             for k, target in enumerate(targets)

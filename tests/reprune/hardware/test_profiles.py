@@ -44,6 +44,14 @@ def test_what_the_store_holds_is_used_again_and_counted(machine_of, folder, conv
     assert set(more.asked.operators) == {"linear 1 rows"}
 
 
+def test_what_is_known_need_not_be_refined(machine_of, folder, conv):
+    machine_of(planted)
+    coarse = complete(folder, [conv(128, 128)], Target(), seconds=0.0)
+    same = complete(folder, [conv(128, 128)], Target(), refine=False)
+    assert sum(coarse.measured.values()) > sum(same.measured.values()) == 0
+    assert sum(complete(folder, [conv(128, 128)], Target()).measured.values()) > 0
+
+
 def test_fresh_measures_again_what_was_asked_for_and_leaves_the_rest(machine_of, folder, conv, linear):
     machine_of(planted, noise=0)
     complete(folder, [conv(32, 32), linear(64, 10, 2)], Target())
