@@ -73,7 +73,7 @@ def sensitivity(
     if html is not None:
         from reprune.report import pages
 
-        html.write_text(pages.sensitivity(curves, frozen))
+        html.write_text(pages.sensitivity(curves, frozen, warning=dense.warning))
     if as_json:
         found = {"workload": subject.workload.name, "origin": dense.origin, "trained": dense.trained, "frozen": frozen}
         typer.echo(json.dumps(found | curves.model_dump(mode="json"), indent=2))

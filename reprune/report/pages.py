@@ -36,11 +36,12 @@ def training(title: str, history: History, metric: str) -> str:
     )
 
 
-def sensitivity(curves: Sensitivity, frozen: Sequence[str]) -> str:
-    """Return the page of a sensitivity analysis, with what must stay dense and why."""
+def sensitivity(curves: Sensitivity, frozen: Sequence[str], *, warning: str = "") -> str:
+    """Return the page of a sensitivity analysis, with what must stay dense and why, and a warning about the weights."""
+    told = [Note(warning, "warn")] if warning else []
     figure = pruning.sensitivity(sensitivity_points(curves))
     sections = [
-        Section("Loss over width", [figure], lead="How much the loss rises as a group narrows, all else dense.")
+        Section("Loss over width", [*told, figure], lead="How much the loss rises as a group narrows, all else dense.")
     ]
     if frozen:
         sections.append(Section("Left dense", [Note("What could not be proven safe to cut:", "plain", frozen)]))

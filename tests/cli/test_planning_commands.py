@@ -140,7 +140,8 @@ def test_curves_are_kept_and_not_measured_again(folder):
 
 
 def test_before_any_run_the_model_is_untrained_and_that_is_said(folder):
-    shown = run(folder, "sensitivity", "workload.yaml", store="empty")
+    shown = run(folder, "sensitivity", "workload.yaml", "--html", "untrained.html", store="empty")
+    assert "untrained: no run" in (folder / "untrained.html").read_text()
     assert "untrained: no run has trained it yet" in shown and "reprune run small" in shown
     assert "±" in shown
     assert not list(open_store(folder / "empty").list("sensitivity/")), "no run should start from curves of noise"
