@@ -86,6 +86,8 @@ class Flow:
     heads: list[Labels] = field(default_factory=list)
     constants: set[int] = field(default_factory=set)
     """Which layouts are of tensors that do not depend on the model's inputs, by `id`; set before each rule runs."""
+    reads_input: bool = False
+    """Whether all that the node is given, besides constants, is the model's input; set before each rule runs."""
     node: fx.Node = None  # type: ignore[assignment]  # set before each rule runs
 
     def reason(self, why: str) -> str:
@@ -93,6 +95,11 @@ class Flow:
         place = module_of(self.node)
         target = getattr(self.node.target, "name", lambda: str(self.node.target))
         return f"{target()} {why}" + (f" in {place!r}" if place else "")
+
+    @property
+    def needs_all(self) -> str:
+        """The reason why a dimension that something fixed stays whole."""
+        return "reads the model's input" if self.reads_input else self.reason("needs every index of a dimension")
 
     def freeze(self, layout: Layout, why: str) -> None:
         """Keep every live index of a tensor."""
@@ -243,7 +250,7 @@ class Coupling:
         for letter in [x for x in letters if x in fixed]:
             axis = letters.index(letter)
             if len(letters) == 1:
-                self.flow.couplings.freeze(grid, self.flow.reason("needs every index of a dimension"))
+                self.flow.couplings.freeze(grid, self.flow.needs_all)
             else:
                 self.flow.couplings.unite_along(grid, axis)
             grid = np.take(grid, 0, axis=axis)

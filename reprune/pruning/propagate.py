@@ -35,13 +35,18 @@ def propagate(captured: Capture, flow: Flow, owned: dict[str, Layout]) -> None:
     dynamic = {
         node for node in captured.module.graph.nodes if node.op == "placeholder" and node.name in captured.inputs
     }
+    raw = set(dynamic)  # what no weight has touched
     for node in captured.module.graph.nodes:
         if node.op == "placeholder":
             values[node] = owned[captured.tensors[node.name]] if node.name in captured.tensors else _fixed(node)
         elif node.op == "call_function":
             flow.node = node
-            if any(source in dynamic for source in node.all_input_nodes):
+            given = dynamic.intersection(node.all_input_nodes)
+            flow.reads_input = bool(given) and given <= raw
+            if given:
                 dynamic.add(node)
+            if given and raw.issuperset(node.all_input_nodes):
+                raw.add(node)
             flow.constants = {id(values[source]) for source in node.all_input_nodes if source not in dynamic}
             values[node] = _call(flow, node, values)
             _note_given(flow, node, values)
