@@ -110,7 +110,52 @@ def capture(model: nn.Module, example_inputs: Any, training: bool = False) -> Ca
         for node, spec in zip(output.args[0], specs, strict=True)
         if spec.kind == OutputKind.USER_OUTPUT and isinstance(node, fx.Node)
     ]
-    return Capture(graph_module, tensors, constants, inputs, results)
+    captured = Capture(graph_module, tensors, constants, inputs, results)
+    _give_sizes(captured, model, example_inputs, training)
+    return captured
+
+
+class _Sizing(fx.Interpreter):
+    """Run a graph, and note at each node what came out in place of what export knew of it."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        n.meta["val"] = pytree.tree_map_only(torch.Tensor, lambda x: torch.empty_like(x, device="meta"), value)
+        return value
+
+
+def _give_sizes(captured: Capture, model: nn.Module, example_inputs: Any, training: bool) -> None:
+    """Let sizes that depend on values, such as of what a boolean mask selects, be those of the example inputs."""
+    sizes = (
+        size
+        for node in captured.module.graph.nodes
+        for value in pytree.tree_leaves(node.meta.get("val"))
+        for size in (value.shape if isinstance(value, torch.Tensor) else (value,))
+    )
+    if not any(isinstance(size, torch.SymInt | torch.SymBool | torch.SymFloat) for size in sizes):
+        return
+    with evaluating(model, training):
+        _Sizing(captured.module).run(*fed(captured, model, example_inputs))
+
+
+def fed(captured: Capture, model: nn.Module, example_inputs: Any) -> list[Any]:
+    """Return what a captured graph runs on: tensors of the model, and copies of what it may write into."""
+    tensors = tensors_of(model)
+    parameters = {p for p, name in captured.tensors.items() if isinstance(tensors[name], nn.Parameter)}
+    inputs = iter(leaves(example_inputs))
+    feed = []
+    for node in captured.module.graph.nodes:
+        if node.op != "placeholder":
+            continue
+        if node.name in captured.tensors:
+            tensor = tensors[captured.tensors[node.name]].detach()
+            feed.append(tensor if node.name in parameters else tensor.clone())
+        elif node.name in captured.constants:
+            feed.append(captured.constants[node.name])
+        else:
+            value = next(inputs)
+            feed.append(value.clone() if isinstance(value, torch.Tensor) else value)
+    return feed
 
 
 def refused(model: nn.Module, example_inputs: Any) -> None:

@@ -13,7 +13,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from reprune.errors import PruningError
-from reprune.pruning.capture import as_call, evaluating, leaves, tensors_of
+from reprune.pruning.capture import as_call, evaluating, fed
 from reprune.pruning.flow import Reduction
 from reprune.pruning.groups import Analysis
 
@@ -88,24 +88,9 @@ def zeroed(analysis: Analysis, model: nn.Module, removed: Any, example_inputs: A
         removed: Which cells go, over all groups, shape ``[cells]``.
         example_inputs: What to run it on; shaped like those of the analysis.
     """
-    tensors = tensors_of(model)
-    parameters = {p for p, name in analysis.capture.tensors.items() if isinstance(tensors[name], nn.Parameter)}
-    inputs = iter(leaves(example_inputs))
-    feed = []
-    for node in analysis.capture.module.graph.nodes:
-        if node.op != "placeholder":
-            continue
-        if node.name in analysis.capture.tensors:
-            tensor = tensors[analysis.capture.tensors[node.name]].detach()
-            feed.append(tensor if node.name in parameters else tensor.clone())  # a graph may write into buffers
-        elif node.name in analysis.capture.constants:
-            feed.append(analysis.capture.constants[node.name])
-        else:
-            value = next(inputs)
-            feed.append(value.clone() if isinstance(value, torch.Tensor) else value)
     interpreter = ZeroedOut(analysis, removed)
     with torch.no_grad():
-        outputs = interpreter.run(*feed)
+        outputs = interpreter.run(*fed(analysis.capture, model, example_inputs))
     wanted = len(analysis.capture.results)
     tensors_only = [value for value in pytree.tree_leaves(outputs) if isinstance(value, torch.Tensor)]
     return tensors_only[len(tensors_only) - wanted :]

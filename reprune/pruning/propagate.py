@@ -82,11 +82,6 @@ def _modules(node: fx.Node) -> set[str]:
     return {str(path) for path, _ in (node.meta.get("nn_module_stack") or {}).values()}
 
 
-class Unsized:
-    """A tensor whose shape depends on the values of the inputs: nothing is known of its indices."""
-
-
-UNSIZED = Unsized()
 MISFITS = (AssertionError, ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError)
 """What a rule may raise on a form of its operator that it was not written for."""
 
@@ -96,9 +91,7 @@ def _fixed(node: fx.Node) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    if not isinstance(value, torch.Tensor):
-        return value
-    return Layout(tuple(value.shape)) if all(type(n) is int for n in value.shape) else UNSIZED
+    return Layout(tuple(value.shape)) if isinstance(value, torch.Tensor) else value
 
 
 def _call(flow: Flow, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
@@ -116,8 +109,6 @@ def _call(flow: Flow, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     outcome = _fixed(node)
     if rule is None:
         return _left_whole(flow, arguments, outcome, "has no pruning rule")
-    if any(value is UNSIZED for value in pytree.tree_leaves([arguments, outcome])):
-        return _left_whole(flow, arguments, outcome, "has a size that depends on values")
     try:
         result = rule(flow, Call(node, arguments))
     except MISFITS:

@@ -1,6 +1,7 @@
 """Operators that address indices by number, which a cut would renumber."""
 
 import numpy as np
+import torch
 
 from reprune.pruning.flow import Flow
 from reprune.pruning.layout import Factor, Layout
@@ -87,7 +88,13 @@ def index(flow: Flow, call: Call) -> Outcome:
     x, indices = call.layout("self"), call["indices"]
     for _, layout in call.tensors()[1:]:
         flow.freeze(layout, WHY)
-    looked_up = [dim for dim, each in enumerate(indices) if each is not None]
+    dim = 0
+    looked_up: list[int] = []
+    for each, number in zip(indices, call.node.args[1], strict=True):  # type: ignore[arg-type]
+        mask = each is not None and number.meta["val"].dtype == torch.bool  # covers as many dimensions as it has
+        end = dim + (len(each.shape) if mask else 1)
+        looked_up += range(dim, end) if each is not None else []
+        dim = end
     x = flow.fix_all(x, looked_up, WHY)
     together = looked_up == list(range(looked_up[0], looked_up[-1] + 1))
     depth = len(call.shape) - len(x.shape) + len(looked_up)
@@ -100,6 +107,13 @@ def index(flow: Flow, call: Call) -> Outcome:
         flow.freeze(x, WHY)
         return Layout(call.shape)
     return x.moved(places, call.shape)
+
+
+@rule("sym_size")
+def size(flow: Flow, call: Call) -> Outcome:
+    """Read the size of a dimension that depends on values; it is one number, of the example inputs."""
+    flow.fix(call.layout("self"), call["dim"], "reads the size of a dimension")
+    return None
 
 
 @rule("tril", "triu", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad2d")
