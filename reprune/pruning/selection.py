@@ -19,6 +19,9 @@ from reprune.pruning.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
+ATTEMPTS = 64
+"""Cuts that `prune` tries to find which groups cannot have the widths of a ratio, before it leaves the rest whole."""
+
 
 def cut(
     model: nn.Module, analysis: Analysis, keep: Mapping[str, Sequence[int]], *, inplace: bool = False
@@ -139,8 +142,13 @@ def _possible(
 
     Some Python goes another way where two sizes happen to be equal: ``if self.in_width != self.out_width``.
     """
+    attempts = 0
 
     def problem(widths: Mapping[str, int]) -> str | None:
+        nonlocal attempts
+        attempts += 1
+        if attempts > ATTEMPTS:
+            return f"not tried, after {ATTEMPTS} cuts to find which widths are impossible"
         try:
             cut(model, analysis, _best_of_each(scores, widths))
         except PruningError as error:
