@@ -76,6 +76,7 @@ def test_a_candidate_that_fails_the_gate_is_rejected_and_the_champion_stays(proj
     assert registry(project) == before
 
 
+@pytest.mark.slow
 def test_with_manual_approval_the_candidate_waits_until_somebody_approves_it(project):
     manual = {"name": "manual", "train": {"epochs": 4}, "finetune": {"epochs": 1}}
     name = variant(project, "manual.yaml", promotion={"approval": "manual"}, **manual)

@@ -62,11 +62,13 @@ def test_weights_that_are_not_finite_are_refused(store, tmp_path):
         dense.find(parse(WORKLOAD | {"weights": str(tmp_path / "brought" / bundle.WEIGHTS)}, origin="test"), store)
 
 
-def test_what_was_kept_of_another_model_is_not_used_and_that_is_told(store, tmp_path):
-    trained(tmp_path / "dense", factory="other.models:build")
+def test_what_was_kept_of_another_model_is_not_used_and_that_is_told(store, tmp_path, monkeypatch):
+    (tmp_path / "other.py").write_text("from reprune.workloads.breast_cancer.model import build\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    trained(tmp_path / "dense", factory="other:build")
     dense.keep(store, "cancer", tmp_path / "dense")
     found = dense.find(parse(WORKLOAD, origin="test"), store)
-    assert not found.trained and "other.models:build" in found.warning
+    assert not found.trained and "other:build" in found.warning
 
 
 def test_a_damaged_one_is_not_used_and_that_is_told(store, tmp_path):
