@@ -15,12 +15,12 @@ run: $(STAMP) ## Set up, then run the whole loop on handwritten digits
 	@$(BIN)/reprune run digits
 
 test: $(STAMP) ## Set up, then run the tests
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow" --ignore tests/docs
-	$(BIN)/pytest -m "not slow" tests/docs
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not alone"
+	$(BIN)/pytest -m "not slow and alone" tests/docs
 
 test-all: $(STAMP) ## The slow tests too
-	$(BIN)/pytest -n auto --dist loadfile --ignore tests/docs
-	$(BIN)/pytest tests/docs
+	$(BIN)/pytest -n auto --dist loadfile -m "not alone"
+	$(BIN)/pytest -m alone tests/docs
 
 lint: $(STAMP) ## Check style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -58,6 +58,7 @@ class Page:
         self.ran.append(command)
 
 
+@pytest.mark.alone
 def test_bring_your_own_model(tmp_path):
     np.savez(
         tmp_path / "window.npz", inputs=np.random.default_rng(0).normal(2, 1, (200, 16)), targets=np.zeros(200, int)
@@ -124,6 +125,7 @@ def test_plan_a_budget(tmp_path):
     assert {"sensitivity.html", "plan.html"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.alone
 def test_the_digits_of_the_front_page(tmp_path):
     """Whether it is promoted is for the gate to say; what is measured here is what the front page promises."""
     command = [sys.executable, "-m", "reprune", "run", "digits", "--json"]
@@ -138,6 +140,7 @@ def test_the_digits_of_the_front_page(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_front_page(tmp_path):
     page = Page("README.md", tmp_path)
     page.act(passing_over=["make"])

@@ -31,7 +31,7 @@ def short(project, request):
     return f"{request.param}.yaml"
 
 
-@pytest.mark.parametrize("short", SHORT, indirect=True)
+@pytest.mark.parametrize("short", ["breast-cancer", pytest.param("stdlib-text", marks=pytest.mark.slow)], indirect=True)
 def test_the_loop_promotes_a_smaller_model(project, short):
     done = project.run(short)
     assert done["outcome"] == "promoted", done["reasons"]
