@@ -8,7 +8,6 @@ import typer
 
 from reprune.cli import terminal
 from reprune.cli.options import DEFAULT_STORE, EndpointOption, StoreOption, use_endpoint
-from reprune.errors import InputError
 
 if TYPE_CHECKING:
     from reprune.gate.standalone import Judgement
@@ -63,8 +62,8 @@ def gate(
     from reprune.store import open_store
 
     use_endpoint(endpoint_url)
-    for path in (junit, markdown, html):
-        _check_writable(path)
+    for path, option in ((junit, "--junit"), (markdown, "--markdown"), (html, "--html")):
+        terminal.check_writable(path, option)
     evaluation = workload.load_evaluation(policy)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with TemporaryDirectory(prefix="reprune-gate-") as scratch:
@@ -92,12 +91,6 @@ def gate(
         _show(verdict)
     if not verdict.passed:
         raise typer.Exit(1)
-
-
-def _check_writable(path: Path | None) -> None:
-    """Tell before minutes of work that what comes out of it could not be written."""
-    if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
-        raise InputError(f"{path} cannot be written.", "Name a file in a folder that exists.")
 
 
 def _write(

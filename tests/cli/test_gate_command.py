@@ -137,7 +137,7 @@ def test_an_onnx_file_that_differs_from_its_bundle_is_caught(folder, monkeypatch
         (("--candidate", "pruned.onnx", "--dense", "dense.onnx", "--policy", "nodata.yaml"), "no test split"),
         (
             ("--candidate", "pruned.onnx", "--dense", "dense.onnx", "--policy", "policy.yaml", "--junit", "no/x.xml"),
-            "no/x.xml cannot be written",
+            "--junit: no/x.xml is in a folder that does not exist",
         ),
     ],
 )

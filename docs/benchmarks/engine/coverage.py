@@ -125,7 +125,7 @@ def _examine_peer(name: str, model: Any, inputs: Any, result: dict[str, Any]) ->
 
     def reload(folder: str) -> Any:
         torch.save(pruned, f"{folder}/model.pt")
-        return torch.load(f"{folder}/model.pt", weights_only=False)
+        return torch.load(f"{folder}/model.pt", weights_only=False)  # a pickle of our own making: the peer's only way
 
     use(pruned, inputs, reload, result)
     if kept is None:
