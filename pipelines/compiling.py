@@ -17,4 +17,4 @@ def compile_pipeline(workload: Workload, path: Path, *, store: str, image: str |
         store: URI of the store that the pipeline uses by default.
         image: Container image of every step.
     """
-    compiler.Compiler().compile(recurring.build(workload, store=store, image=image), str(path))
+    compiler.Compiler().compile(recurring.build(workload, store=store, image=image, on_cluster=True), str(path))

@@ -1,5 +1,6 @@
 """The recurring pipeline, from validating data to promoting a model; one object for laptop and server."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from kfp import dsl
@@ -17,12 +18,14 @@ from reprune.components.publish_metrics.component import publish_metrics
 from reprune.components.reject.component import reject
 from reprune.components.train.component import train
 from reprune.components.validate_data.component import validate_data
+from reprune.hardware.target import Target
+from reprune.pipelines import needs
 from reprune.workload import Workload
 
 DEFAULT_STORE = "reprune-store"
 
 
-def build(workload: Workload, *, store: str = DEFAULT_STORE, image: str | None = None) -> Any:
+def build(workload: Workload, *, store: str = DEFAULT_STORE, image: str | None = None, on_cluster: bool = False) -> Any:
     """Build the pipeline of a workload.
 
     The graph is flat and its conditions stand on single outputs, because kfp's local runner passes over anything else
@@ -32,46 +35,51 @@ def build(workload: Workload, *, store: str = DEFAULT_STORE, image: str | None =
     Args:
         workload: Becomes the default of the pipeline's parameter of the same name.
         store: Likewise.
-        image: Container image of every step; by default the one that the components name.
+        image: Container image of every step; by default the one that the workload or the components name.
+        on_cluster: Whether each step states what it needs of a cluster.
 
     Returns:
         The pipeline, to call, run or compile.
-    """
-    targets = [target.model_dump_json() for target in workload.target]
 
-    @dsl.pipeline(name=f"reprune-{workload.name}", description=f"Keeps {workload.name} pruned.")
+    Raises:
+        InputError: What the workload asks of the cluster cannot be.
+    """
+    contract = workload
+    config = needs.pipeline_config(workload) if on_cluster else None
+
+    @dsl.pipeline(name=f"reprune-{workload.name}", description=f"Keeps {workload.name} pruned.", pipeline_config=config)
     def recurring(
         workload: str = workload.model_dump_json(exclude_defaults=True), store: str = store, trigger: str = "schedule"
     ) -> None:
         common = {"workload": workload, "store": store, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
-        tasks: list[dsl.PipelineTask] = []
 
-        def step(component: Any, *, cached: bool = False, **inputs: Any) -> Any:
-            task = component(**common, **inputs)
-            task.set_caching_options(cached)
-            tasks.append(task)
+        def step(component: Any, *, target: Target | None = None, **inputs: Any) -> Any:
+            measured = {"target": target.model_dump_json()} if target else {}
+            task = component(**common, **measured, **inputs)
+            task.set_caching_options(False)
+            if on_cluster:
+                needs.apply(task, component.name.replace("-", "_"), contract, target=target, image=image)
+            elif image:
+                task.set_container_image(image)
             return task
 
         with dsl.ExitHandler(step(publish_metrics)):
             validated = step(validate_data)
             decision = step(detect_drift, trigger=trigger).after(validated)
             with dsl.If(decision.outputs["Output"] == "reprune", name="reprune"):
-                candidate, exported = _make_candidate(step, targets, validated.outputs["validation"])
-                evidence = _one_by_one(step, benchmark, targets, exported=exported)
+                candidate, exported = _make_candidate(step, contract.target, validated.outputs["validation"])
+                evidence = _one_by_one(step, benchmark, contract.target, exported=exported)
                 judged = step(gate, exported=exported, evidence=_outputs(evidence))
                 verdict, report = judged.outputs["verdict"], judged.outputs["report"]
                 with dsl.If(judged.outputs["Output"] == "promote", name="promote"):
                     step(promote, candidate=candidate, exported=exported, verdict=verdict, report=report)
                 with dsl.Else(name="reject"):
                     step(reject, verdict=verdict)
-        if image:
-            for task in tasks:
-                task.set_container_image(image)
 
     return recurring
 
 
-def _make_candidate(step: Any, targets: list[str], validation: Any) -> tuple[Any, Any]:
+def _make_candidate(step: Any, targets: Sequence[Target], validation: Any) -> tuple[Any, Any]:
     """Add the steps from training to exporting; returns the candidate and its export."""
     dense = step(train, validation=validation).outputs["dense"]
     profiles = _one_by_one(step, profile_hardware, targets, dense=dense)
@@ -81,7 +89,7 @@ def _make_candidate(step: Any, targets: list[str], validation: Any) -> tuple[Any
     return candidate, step(export_onnx, dense=dense, candidate=candidate).outputs["exported"]
 
 
-def _one_by_one(step: Any, component: Any, targets: list[str], **inputs: Any) -> list[Any]:
+def _one_by_one(step: Any, component: Any, targets: Sequence[Target], **inputs: Any) -> list[Any]:
     """Add one task for each target, each after the one before."""
     chain: list[Any] = []
     for target in targets:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from reprune.cluster import Cluster
 from reprune.drift.policy import DriftPolicy
 from reprune.errors import InputError
 from reprune.gate.policy import GatePolicy
@@ -205,6 +206,16 @@ class Workload(Evaluation):
     finetune: Finetune = Finetune()
     drift: DriftPolicy = DriftPolicy()
     promotion: Promotion = Promotion()
+    cluster: Cluster = Cluster()
+
+    @field_validator("cluster")
+    @classmethod
+    def _places_of_targets(cls, value: Cluster, info: ValidationInfo) -> Cluster:
+        known = [target.key() for target in info.data.get("target", ())]
+        unknown = [key for key in value.targets if key not in known]
+        if known and unknown:
+            raise ValueError(f"names {', '.join(unknown)}, which is no target; there is {', '.join(known)}")
+        return value
 
     def replace(self, **changes: Any) -> "Workload":
         """Return a copy with some keys changed, validated like a new one."""
@@ -322,7 +333,8 @@ def _explain(item: Any) -> str:
     if item["type"] == "missing":
         return f"{key} is missing."
     message = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {item['input']!r} {message[0].lower()}{message[1:]}"
+    given = "" if isinstance(item["input"], dict) else f"{item['input']!r} "
+    return f"{key}: {given}{message[0].lower()}{message[1:]}"
 
 
 def _keys(path: list[str]) -> list[str]:
