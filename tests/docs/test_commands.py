@@ -164,7 +164,9 @@ def test_the_make_commands_that_are_shown_exist(path):
 
 def test_make_run_is_the_command_of_the_front_page():
     # When make itself runs the tests, it tells this make to announce its folder; that is not a command.
-    done = subprocess.run(["make", "--no-print-directory", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.stdout.splitlines()[-1].endswith("bin/reprune run digits")
 
 
