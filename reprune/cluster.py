@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+# fmt: off
 StepName = Literal[
-    *("validate_data", "detect_drift", "train", "profile_hardware", "analyze_sensitivity", "prune", "finetune"),
-    *("export_onnx", "benchmark", "gate", "promote", "reject", "publish_metrics"),
+    "validate_data", "detect_drift", "train", "profile_hardware", "analyze_sensitivity", "prune", "finetune",
+    "export_onnx", "benchmark", "gate", "promote", "reject", "publish_metrics",
 ]
+# fmt: on
 STEPS: tuple[str, ...] = get_args(StepName)
 MEASURING = ("profile_hardware", "benchmark")
 """The steps whose place decides what they find: they run once for each target, on the hardware that serves it."""
@@ -198,10 +200,10 @@ class Cluster(ClusterSection):
         needs = _DEFAULTS[step]
         if step in MEASURING:
             needs = needs.model_copy(update={"cpu": str(threads + 1)})  # a core for what is not measured
-        if step in self.steps:
-            needs = needs.model_copy(update=_set(self.steps[step]))  # type: ignore[index]  # a StepName
-        if target in self.targets:
-            needs = needs.model_copy(update=_set(self.targets[target]))
+        own: dict[str, Needs] = {**self.steps}
+        for section in (own.get(step), self.targets.get(target or "")):
+            if section:
+                needs = needs.model_copy(update=_set(section))
         return needs
 
 
