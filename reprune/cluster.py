@@ -200,7 +200,7 @@ class Cluster(ClusterSection):
         needs = _DEFAULTS[step]
         if step in MEASURING:
             needs = needs.model_copy(update={"cpu": str(threads + 1)})  # a core for what is not measured
-        own: dict[str, Needs] = {**self.steps}
+        own = {str(name): section for name, section in self.steps.items()}
         for section in (own.get(step), self.targets.get(target or "")):
             if section:
                 needs = needs.model_copy(update=_set(section))
