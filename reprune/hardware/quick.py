@@ -31,12 +31,14 @@ def measure_latency(
         models: ONNX files or their contents, by name.
         inputs: Examples by input name, batch first; they are repeated or cut to the target's batch size.
         target: Where the models are served.
-        seconds: Time for all of them together.
+        seconds: Time for all of them together, by the target's timer: where that is processor time, a busy machine
+            takes longer, but measures as many calls.
         seed: Seed of the order.
     """
     feeds = {name: value[np.arange(target.batch_size) % len(value)] for name, value in inputs.items()}
     sessions = {name: open_session(model, target) for name, model in models.items()}
     calls = {name: (lambda session=session: session.run(None, feeds)) for name, session in sessions.items()}
     samples = {name: Samples() for name in models}
-    interleave(calls, samples, seconds=seconds, rng=random.Random(seed), timer=target.timer())
+    timer = target.timer()
+    interleave(calls, samples, seconds=seconds, rng=random.Random(seed), clock=timer, timer=timer)
     return {name: float(np.quantile(record.seconds, QUANTILE)) for name, record in samples.items()}

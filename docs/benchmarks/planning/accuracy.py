@@ -20,7 +20,8 @@ from reprune import entrypoints, tasks
 from reprune import workload as workloads
 from reprune.data import Data
 from reprune.planning import baselines
-from reprune.planning.plan import CLOSE, make_plan
+from reprune.planning.plan import make_plan
+from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity import Sensitivity, analyze_sensitivity
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning import analyze, cut, reestimate, score
@@ -39,10 +40,10 @@ EPOCHS = {"digits": 24, "stdlib-text": 1}
 """Of fine-tuning: 312 steps on digits, 188 on the text."""
 
 ROUND_TO = (1, 4, 8, 16)
-"""Baselines come in all of these roundings; the widest plan that holds the budget is taken."""
+"""Baselines come in all of these roundings; the slowest plan that holds the budget is taken."""
 
-STRIDE, MOST_WIDENED = 4, 5
-"""Plans of a row that are skipped at once, and those that are measured, to come close to the limit."""
+AROUND = 3
+"""Plans of a row that are measured on either side of the place where it crosses the limit."""
 
 
 class Subject:
@@ -94,6 +95,7 @@ class Subject:
         self.sensitivity = Sensitivity.model_validate_json(kept.read_text())
         folder = Path(mkdtemp(prefix="accuracy-"))
         self.watch = Stopwatch(self.dense, lambda size: self.data.example(batch_size=size), [self.target], folder)
+        self._ratios: dict[tuple[tuple[str, int], ...], float] = {}
 
     def _losses(self) -> Sensitivity:
         """Measure loss against width."""
@@ -106,33 +108,51 @@ class Subject:
             saliency=self.saliency,
         )
 
-    def plan(self, row: list[dict[str, int]] | None, speedup: float) -> dict[str, Any]:
-        """Return the widths of a plan that is so many times faster than dense, and its measured latency."""
+    def plan(self, row: list[dict[str, int]] | None, speedup: float) -> dict[str, Any] | None:
+        """Return the widths of a plan that is so many times faster than dense, or None."""
+        limit = 1 / speedup
+        widths = self._planned(limit) if row is None else self._widest(row, limit)
+        if widths is None:
+            return None
+        return {
+            "widths": widths,
+            "latency_ratio": self._ratio(widths),
+            "macs": baselines.macs_of(self.analysis, widths),
+        }
+
+    def _planned(self, limit: float) -> dict[str, int]:
+        """Return the planner's widths."""
         plan = make_plan(
             self.analysis,
             [self.table],
             self.sensitivity,
-            Budget(latency=f"{1 / speedup:.6f}x"),
+            Budget(latency=f"{limit:.6f}x"),
             measure=lambda widths: self.watch.seconds(self.cut(widths)) if widths else self.watch.dense_seconds,
-            plans=row,
         )
-        ratio = self.watch.ratios(self.cut(plan.widths))[0]
-        widths, ratio = self._widened(row or [], plan.widths, ratio, 1 / speedup)
-        return {"widths": widths, "latency_ratio": ratio, "macs": baselines.macs_of(self.analysis, widths)}
+        return plan.widths
 
-    def _widened(
-        self, row: list[dict[str, int]], widths: dict[str, int], ratio: float, limit: float
-    ) -> tuple[dict[str, int], float]:
-        """Go up a baseline's row while its plans hold the limit, so that it leaves as little of it as the planner."""
-        place = row.index(widths) if widths in row else 0
-        for _ in range(MOST_WIDENED):
-            if ratio >= CLOSE * limit or place < STRIDE:
-                break
-            place -= STRIDE
-            wider = self.watch.ratios(self.cut(row[place]))[0]
-            if wider <= limit and wider > ratio:
-                widths, ratio = row[place], wider
-        return widths, ratio
+    def _widest(self, row: list[dict[str, int]], limit: float) -> dict[str, int] | None:
+        """Return the baseline's slowest plan that still holds the limit, measured.
+
+        The table puts the row in order; halving finds where measured latencies cross the limit, and the plans around
+        that place are measured too, since the order is not exactly that of the clock.
+        """
+        prices = Prices(self.analysis, [self.table])
+        row = sorted(row, key=lambda plan: float(prices.latencies(plan)[0]), reverse=True)
+        low, high = 0, len(row) - 1
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._ratio(row[middle]) <= limit else (middle + 1, high)
+        near = row[max(low - AROUND, 0) : low + AROUND + 1]
+        holding = [plan for plan in near if self._ratio(plan) <= limit]
+        return max(holding, key=self._ratio, default=None)
+
+    def _ratio(self, widths: dict[str, int]) -> float:
+        """Return the latency at some widths as a share of the dense model's; each is measured once."""
+        key = tuple(sorted(widths.items()))
+        if key not in self._ratios:
+            self._ratios[key] = self.watch.ratios(self.cut(widths))[0]
+        return self._ratios[key]
 
     def cut(self, widths: Mapping[str, int]) -> torch.nn.Module:
         """Return the dense model at some widths."""
@@ -208,9 +228,10 @@ def main(names: list[str]) -> None:
                         found = subject.plan(row, speedup)
                         seconds = time.perf_counter() - start
                         common = {"workload": name, "speedup": speedup, "plan": plan, "planning_seconds": seconds}
+                        found = found or {"infeasible": True}
                         planned.add(**common, dense_score=subject.dense_score(), **found)
-                        print(name, plan, speedup, f"{found['latency_ratio'] * speedup:.2f} of the budget", flush=True)
-        wanted = [(seed, it) for seed in SEEDS for it in planned if it["workload"] == name]
+                        print(name, plan, speedup, found.get("latency_ratio", 0) * speedup, "of the budget", flush=True)
+        wanted = [(seed, it) for seed in SEEDS for it in planned if it["workload"] == name and "widths" in it]
         for seed, it in wanted:
             key = {field: it[field] for field in ("workload", "speedup", "plan")} | {"seed": seed}
             if not done.has(*key.values()):
