@@ -1,14 +1,18 @@
-"""The pipeline as a file for Kubeflow Pipelines."""
+"""The pipeline as a file: for Kubeflow Pipelines' API, or as Kubernetes resources for GitOps."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from kfp import compiler
+from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
+from reprune import digest
 from reprune.pipelines import recurring
 from reprune.workload import Workload
 
 
-def compile_pipeline(workload: Workload, path: Path, *, store: str, image: str | None = None) -> None:
+def compile_pipeline(workload: Workload, path: Path, *, store: str, image: str | None = None) -> str:
     """Write the compiled pipeline of a workload.
 
     Args:
@@ -16,5 +20,47 @@ def compile_pipeline(workload: Workload, path: Path, *, store: str, image: str |
         path: A ``.yaml`` file.
         store: URI of the store that the pipeline uses by default.
         image: Container image of every step.
+
+    Returns:
+        The name of this version of the pipeline, which follows from what is in the file alone.
     """
-    compiler.Compiler().compile(recurring.build(workload, store=store, image=image, on_cluster=True), str(path))
+    return _compile(recurring.build(workload, store=store, image=image, on_cluster=True), path)
+
+
+def compile_resources(
+    workload: Workload, path: Path, *, store: str, image: str | None = None, namespace: str | None = None
+) -> str:
+    """Write the pipeline as the resources Pipeline and PipelineVersion of ``pipelines.kubeflow.org``.
+
+    A server in Kubernetes-native mode takes them from ``kubectl apply``, Argo CD or Flux. A changed pipeline becomes a
+    version with another name, because the server lets no version change.
+
+    Args:
+        workload: The workload.
+        path: A ``.yaml`` file.
+        store: URI of the store that the pipeline uses by default.
+        image: Container image of every step.
+        namespace: Where the resources belong.
+
+    Returns:
+        The name of the version, as in `compile_pipeline`.
+    """
+    pipeline = recurring.build(workload, store=store, image=image, on_cluster=True)
+    with TemporaryDirectory() as folder:
+        version = _compile(pipeline, Path(folder) / "pipeline.yaml")
+    options = KubernetesManifestOptions(
+        pipeline_name=f"reprune-{workload.name}",
+        pipeline_version_name=version,
+        namespace=namespace,
+        include_pipeline_manifest=True,
+    )
+    compiler.Compiler().compile(
+        pipeline, str(path), kubernetes_manifest_options=options, kubernetes_manifest_format=True
+    )
+    return version
+
+
+def _compile(pipeline: Any, path: Path) -> str:
+    """Write a pipeline; returns the name of its version."""
+    compiler.Compiler().compile(pipeline, str(path))
+    return f"{pipeline.name}-{digest.of_file(path)[:12]}"

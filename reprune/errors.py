@@ -54,3 +54,9 @@ class PruningError(RepruneError):
     """A model cannot be analyzed, cut, or replayed as asked; the model handed in is untouched."""
 
     exit_code = 2
+
+
+class ClusterError(RepruneError):
+    """Kubeflow Pipelines or Kubernetes cannot be reached, refuses, or did not do what was asked."""
+
+    exit_code = 7

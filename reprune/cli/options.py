@@ -28,6 +28,12 @@ EndpointOption = Annotated[
         show_default=False,
     ),
 ]
+ImageOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Container image of every step; by default what the workload's cluster section says.", show_default=False
+    ),
+]
 TargetOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from reprune.cli.options import DEFAULT_STORE, StoreOption
+from reprune.cli.options import DEFAULT_STORE, ImageOption, StoreOption
 from reprune.errors import InputError
 
 
@@ -53,7 +53,13 @@ def compile_(
     workload: Annotated[str, typer.Argument(help="A shipped workload (digits ...) or a YAML file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("pipeline.yaml"),
     store: StoreOption = DEFAULT_STORE,
-    image: Annotated[str | None, typer.Option(help="Container image of every step.", show_default=False)] = None,
+    image: ImageOption = None,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Write the resources Pipeline and PipelineVersion, for GitOps.")
+    ] = False,
+    namespace: Annotated[
+        str | None, typer.Option(help="Namespace of those resources.", metavar="NAME", show_default=False)
+    ] = None,
 ) -> None:
     """Compile the pipeline for Kubeflow Pipelines.
 
@@ -66,7 +72,12 @@ def compile_(
     loaded = contract.load(workload)
     if output.suffix not in (".yaml", ".yml"):
         raise InputError(f"--output: {str(output)!r} is no .yaml file.", "Name it like pipeline.yaml.")
-    from reprune.pipelines.compiling import compile_pipeline
+    if namespace and not kubernetes:
+        raise InputError("--namespace: there are no resources to put into it.", "Add --kubernetes, or leave it out.")
+    from reprune.pipelines import compiling
 
-    compile_pipeline(loaded, output, store=store, image=image)
-    typer.echo(f"Wrote {output}: pipeline reprune-{loaded.name}.")
+    if kubernetes:
+        version = compiling.compile_resources(loaded, output, store=store, image=image, namespace=namespace)
+    else:
+        version = compiling.compile_pipeline(loaded, output, store=store, image=image)
+    typer.echo(f"Wrote {output}: pipeline reprune-{loaded.name}, version {version}.")
