@@ -144,7 +144,7 @@ def _columns(
 ) -> dict[Column, NDArray[np.float32]]:
     columns: dict[Column, NDArray[np.float32]] = {}
     for key, value in named.items():
-        columns |= {Column(name, "inputs"): column for name, column in _input(key, value).items()}
+        columns |= {Column(name, "inputs"): column for name, column in input_columns(key, value).items()}
     for name, signal in task.signals(outputs[0] if len(outputs) == 1 else outputs).items():
         categorical = not signal.is_floating_point()
         columns[Column(name, "predictions", categorical)] = numbers(signal)
@@ -158,7 +158,13 @@ def _labels(targets: Any) -> dict[Column, NDArray[np.float32]]:
     return {Column("label", "labels", categorical=not targets.is_floating_point()): numbers(targets)}
 
 
-def _input(name: str, value: Tensor) -> dict[str, NDArray[np.float32]]:
+def input_columns(name: str, value: Tensor) -> dict[str, NDArray[np.float32]]:
+    """Return what is watched of an input, ``[N]`` each, by name.
+
+    Args:
+        name: The input's.
+        value: ``[N, ...]``.
+    """
     columns = {f"{name}{index}": numbers(column) for index, column in _positions(value)}
     if value.dim() > 2 or value.numel() > len(value) * LARGEST_VECTOR:
         columns |= {f"{name} {key}": column for key, column in summaries(value).items()}

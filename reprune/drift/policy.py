@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Group = Literal["inputs", "predictions", "labels"]
+Group = Literal["inputs", "predictions", "embeddings", "quality", "labels"]
 """What a test looks at."""
 
 
