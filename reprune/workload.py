@@ -36,6 +36,11 @@ def _or_one(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"type": schema.pop("type"), "items": schema["items"], "minItems": 1}, schema.pop("items")]
 
 
+def _or_format(schema: dict[str, Any]) -> None:
+    """Let the JSON schema take the name of a format in place of the section."""
+    schema["anyOf"].insert(0, {"enum": ["int8", "dynamic-int8", "weights-int8", "weights-int4"]})
+
+
 EntryPoint = Annotated[str, AfterValidator(_entry_point)]
 
 
@@ -110,6 +115,24 @@ class Finetune(Section):
 
     temperature: float = Field(2.0, gt=0)
     """Softening of both outputs in the distillation loss."""
+
+
+class Quantize(Section):
+    """The candidate in fewer bits, served in place of float where it is faster and loses little."""
+
+    format: Literal["int8", "dynamic-int8", "weights-int8", "weights-int4"] = "int8"
+    """``int8``: weights and activations, ranges from the train split, for convolutions. ``dynamic-int8``: ranges found
+    anew by each inference, for transformers. ``weights-int8``, ``weights-int4``: weights of linear layers alone."""
+
+    calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
+    """How ``int8`` takes the range of an activation from what it sees."""
+
+    examples: int = Field(256, ge=1)
+    """Examples of the train split that ``int8`` takes ranges from."""
+
+    accuracy_drop: float = Field(0.005, ge=0, lt=1)
+    """Accuracy that may be lost on validation against the float candidate, as a share; operators stay in float until
+    that holds."""
 
 
 class Promotion(Section):
@@ -216,6 +239,14 @@ class Workload(Evaluation):
         if known and unknown:
             raise ValueError(f"names {', '.join(unknown)}, which is no target; there is {', '.join(known)}")
         return value
+
+    quantize: Annotated[Quantize | None, Field(json_schema_extra=_or_format)] = None
+    """Fewer bits on top of pruning: a format such as ``int8``, or a section; float only by default."""
+
+    @field_validator("quantize", mode="before")
+    @classmethod
+    def _format_alone(cls, value: Any) -> Any:
+        return {"format": value} if isinstance(value, str) else value
 
     def replace(self, **changes: Any) -> "Workload":
         """Return a copy with some keys changed, validated like a new one."""

@@ -1,17 +1,16 @@
 """What each method would make of a model, as ONNX files to time: nothing is trained, only the graph matters here."""
 
-import contextlib
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from reprune.errors import InputError
+from reprune.onnx.quantize import Quantizer, best_int8
 from reprune.planning.subject import Subject
 from reprune.pruning.selection import widths_at_ratio
-from reprune.structure import feed
 
 HALF = 0.5
 ZEROS = 0.9
@@ -50,31 +49,16 @@ def make(subject: Subject, folder: Path) -> Made:
 
 
 def quantized(model: Path, subject: Subject, path: Path) -> Path | str:
-    """Write a model with 8-bit weights and activations, its ranges from examples of the validation split."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    """Write a model in INT8, its ranges from examples of the validation split; without convolutions, found as it runs.
 
-    class Examples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-        def __init__(self, batches: Iterator[dict[str, np.ndarray]]) -> None:
-            self._batches = batches
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(self._batches, None)
-
-    examples = (feed(inputs) for inputs in subject.examples(CALIBRATION_BATCHES))
+    Returns the file, or in words why there is none.
+    """
     try:
-        with _quiet():
-            quantize_static(
-                model,
-                path,
-                Examples(examples),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-            )
-    except Exception as error:  # the quantizer raises whatever its graph passes run into
-        return f"onnxruntime cannot quantize it: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-    return path
+        quantizer = Quantizer(model, best_int8(model))
+        quantizer.calibrate(subject.examples(CALIBRATION_BATCHES))
+        return quantizer.write(path)
+    except InputError as error:
+        return error.message
 
 
 def _zeroed(model: Path, path: Path, zeros: _Zeros) -> Path | str:
@@ -107,14 +91,3 @@ def _two_of_four(values: np.ndarray) -> np.ndarray:
     fours = np.abs(values[:, :whole]).reshape(rows, -1, 4)
     mask[:, :whole] = (fours.argsort(axis=-1).argsort(axis=-1) < 2).reshape(rows, whole)
     return mask
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantizer logs advice to the root logger."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -118,6 +118,12 @@ class GatePolicy(BaseModel):
     parity_agreement: float = Field(0.999, gt=0, le=1)
     """Smallest share of equal predictions between torch and ONNX Runtime."""
 
+    quantization_agreement: float = Field(0.98, ge=0, le=1)
+    """Smallest share of equal predictions between the float file and the quantized one that is served."""
+
+    quantization_error: float = Field(0.25, gt=0)
+    """Largest difference of any output between the two, relative to the largest output."""
+
     serving: Severity = "block"
     """Whether a fresh process with the target's threads opens the file and repeats recorded answers."""
 

@@ -52,7 +52,7 @@ def compare(
     """
     session = open_session(onnx_path, target or Target())
     reference = copy.deepcopy(model).cpu().eval()
-    tally = _Tally()
+    tally = Tally()
     for batch in batches:
         inputs = feed(batch)
         with torch.no_grad():
@@ -68,14 +68,15 @@ def compare(
     return tally.result()
 
 
-class _Tally:
-    """Running sums over batches."""
+class Tally:
+    """Running sums over batches of what a reference and what is compared with it return."""
 
     def __init__(self) -> None:
         self.largest = self.total = self.scale = 0.0
         self.elements = self.examples = self.same = self.predictions = 0
 
     def add(self, expected: list[np.ndarray], actual: list[np.ndarray], examples: int) -> None:
+        """Add the outputs of one batch, in the same order on both sides."""
         self.examples += examples
         for left, right in zip(expected, actual, strict=True):
             error = np.abs(left.astype(np.float64) - right.astype(np.float64))
@@ -91,10 +92,13 @@ class _Tally:
             self.predictions += same.size
 
     def result(self) -> Parity:
+        """Return what was found.
+
+        Raises:
+            InputError: No batch was added.
+        """
         if not self.examples:
-            raise InputError(
-                "There are no examples to compare torch and onnxruntime on.", "Hand in at least one batch."
-            )
+            raise InputError("There are no examples to compare outputs on.", "Hand in at least one batch.")
         return Parity(
             max_abs_error=self.largest,
             mean_abs_error=self.total / max(self.elements, 1),

@@ -1,3 +1,5 @@
+import re
+
 import jsonschema
 import pytest
 import yaml
@@ -138,3 +140,27 @@ def test_latencies_resolve_to_seconds(number, unit):
 @given(st.integers(1, 100))
 def test_relative_sizes_scale_with_the_dense_model(percent):
     assert SizeLimit.model_validate(f"{percent / 100}x").resolve(1000) == pytest.approx(10 * percent)
+
+
+def test_quantize_takes_a_format_alone_or_a_section():
+    assert workload.parse(MINIMAL, origin="mine.yaml").quantize is None
+    alone = workload.parse(MINIMAL | {"quantize": "int8"}, origin="mine.yaml")
+    assert alone == workload.parse(MINIMAL | {"quantize": {"format": "int8"}}, origin="mine.yaml")
+    assert workload.parse(alone.model_dump(mode="json", exclude_defaults=True), origin="again") == alone
+    for accepted in ("dynamic-int8", {"format": "int8", "calibration": "entropy", "examples": 16}):
+        jsonschema.validate(MINIMAL | {"quantize": accepted}, workload.schema())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(MINIMAL | {"quantize": "int7"}, workload.schema())
+
+
+@pytest.mark.parametrize(
+    ("quantize", "told"),
+    [
+        ("int7", "quantize.format: 'int7'.*'int8', 'dynamic-int8'"),
+        ({"calibration": "median"}, "quantize.calibration: 'median'.*'minmax', 'entropy' or 'percentile'"),
+        ({"calibratoin": "minmax"}, "quantize.calibratoin is not a key; did you mean calibration?"),
+        ({"examples": 0}, "quantize.examples: 0"),
+    ],
+)
+def test_what_cannot_be_quantized_to_is_refused(quantize, told):
+    assert re.search(told, refused(quantize=quantize))
