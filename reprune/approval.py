@@ -1,13 +1,27 @@
 """From a version that the gate let through to the champion, at once or when somebody says so."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from reprune.champion import ONNX
 from reprune.errors import InputError, IntegrityError
+from reprune.gate import serving
 from reprune.gate.verdict import Verdict
+from reprune.hardware.target import Target
 from reprune.registry import Canary, Champion, Registry, Version
 
 VERDICT = "verdict.json"
+REQUESTS = "requests.npz"
+"""File of a version: requests with the answers of the file that was judged."""
+
 COMPARED_WITH = "compared_with"
 """Key of a version's lineage: the champion that the gate compared it with, or None."""
+
+TARGETS = "targets"
+"""Key of a version's lineage: where it is to be served."""
+
+BUNDLE = "bundle.json"
+"""The description of the torch model; `reprune.bundle` says so too, but brings torch along."""
 
 
 def approve(
@@ -24,11 +38,12 @@ def approve(
 
     Raises:
         InputError: The version was not published by reprune's gate, or the gate refused it.
-        IntegrityError: Its model is not the one that the gate judged.
+        IntegrityError: Its model is not the one that the gate judged, or the registry's copy does not answer as it did.
         ConflictError: The champion is not the one any more that the gate compared it with.
     """
     version = registry.version(reference)
     verdict = judged(registry, version)
+    serve(registry, version)
     compared = version.lineage.get(COMPARED_WITH)
     expected = Champion.model_validate(compared) if compared else None
     reason = reason or verdict.summary
@@ -55,13 +70,39 @@ def judged(registry: Registry, version: Version) -> Verdict:
         raise InputError(
             f"The gate refused version {version.short}: {verdict.summary}", "Approve one that it let through."
         )
-    if files[ONNX].sha256 != verdict.candidate_sha256:
-        raise IntegrityError(
-            f"The model of version {version.short} is not the one that the gate judged "
-            f"({files[ONNX].sha256[:12]} in place of {verdict.candidate_sha256[:12]}).",
-            "Run the pipeline again.",
-        )
+    expected = {ONNX: verdict.candidate_sha256} | ({BUNDLE: verdict.bundle_sha256} if verdict.bundle_sha256 else {})
+    for name, sha256 in expected.items():
+        found = files[name].sha256 if name in files else "nothing"
+        if found != sha256:
+            raise IntegrityError(
+                f"The {name} of version {version.short} is not the one that the gate judged "
+                f"({found[:12]} in place of {sha256[:12]}).",
+                "Run the pipeline again.",
+            )
     return verdict
+
+
+def serve(registry: Registry, version: Version) -> None:
+    """Let fresh processes open the registry's copy with each target's threads, and repeat the recorded answers.
+
+    Targets that this machine cannot serve are passed over: who approves need not sit at the machine that serves.
+
+    Raises:
+        InputError: The version holds no recorded requests.
+        IntegrityError: A copy is damaged, does not open, or answers otherwise.
+    """
+    with TemporaryDirectory(prefix="reprune-approve-") as scratch:
+        folder = registry.fetch(version, Path(scratch), only=[ONNX, REQUESTS])
+        for target in map(Target.model_validate, version.lineage[TARGETS]):
+            if not target.available():
+                continue
+            found = serving.probe(folder / ONNX, target, recording=folder / REQUESTS)
+            if not found.answers:
+                why = found.problem or f"it answers otherwise than recorded, by up to {found.max_abs_error:.2g}"
+                raise IntegrityError(
+                    f"The registry's copy of version {version.short} does not serve on {target.label()}: {why}.",
+                    "Run the pipeline again, with the onnxruntime that serves.",
+                )
 
 
 def waiting(registry: Registry) -> list[Version]:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from reprune.gate.statistics import Comparison
 
 BINS = 10
+FOLDS = 10
 RESAMPLES = 1000
 
 
@@ -66,10 +67,12 @@ def calibration_rise(
     *,
     seed: int = 0,
 ) -> Comparison:
-    """Compare the expected calibration errors of candidate and dense on the same examples.
+    """Compare the calibration errors of candidate and dense on the same examples.
 
-    The spread comes from a paired bootstrap (the same examples drawn for both) and the bounds are the estimate with
-    normal quantiles of it: percentiles would carry the error's upward bias twice.
+    The error of few examples is too large by what chance alone puts into each bin, and by more for the model that is
+    calibrated better: the difference of two such errors hides a rise. So here the sign of each bin's gap is taken from
+    the other folds, and the gap from the fold itself: chance then has no sign and averages out. The spread comes from a
+    paired bootstrap (the same examples drawn for both), and the bounds are normal quantiles of it.
 
     Args:
         dense_confidence: Confidence of the dense model, ``[N]``.
@@ -77,7 +80,7 @@ def calibration_rise(
         confidence: Confidence of the candidate, ``[N]``.
         correct: Whether the candidate is right, ``[N]``.
         level: Confidence of each bound alone.
-        seed: Seed of the bootstrap.
+        seed: Seed of folds and bootstrap.
 
     Returns:
         A comparison whose ``reference`` is the candidate's error and whose ``candidate`` is the dense model's, so that
@@ -86,27 +89,42 @@ def calibration_rise(
     from scipy import stats
 
     count, rng = len(confidence), np.random.default_rng(seed)
-    errors = expected_error(confidence, correct), expected_error(dense_confidence, dense_correct)
+    folds = rng.permutation(count) % FOLDS
+    models = [
+        (folds * BINS + _bins(sure, BINS), sure - right)
+        for sure, right in ((confidence, correct), (dense_confidence, dense_correct))
+    ]
+    candidate, dense = (_crossed(*model) for model in models)
     rises = np.empty(RESAMPLES)
     for i in range(RESAMPLES):
         drawn = rng.integers(count, size=count)
-        rises[i] = expected_error(confidence[drawn], correct[drawn]) - expected_error(
-            dense_confidence[drawn], dense_correct[drawn]
-        )
-    rise, spread = errors[0] - errors[1], float(rises.std(ddof=1))
+        after, before = (_crossed(cells[drawn], gaps[drawn]) for cells, gaps in models)
+        rises[i] = after - before
+    spread = float(rises.std(ddof=1))
     half = float(stats.norm.ppf(level)) * spread
     return Comparison(
-        reference=errors[0],
-        candidate=errors[1],
-        drop=rise,
-        low=rise - half,
-        high=rise + half,
+        reference=candidate,
+        candidate=dense,
+        drop=candidate - dense,
+        low=candidate - dense - half,
+        high=candidate - dense + half,
         confidence=level,
         examples=count,
         lost=None,
         gained=None,
         spread=spread * count**0.5,
     )
+
+
+def _crossed(cells: np.ndarray, gaps: np.ndarray) -> float:
+    """Return the calibration error with the sign of each bin's gap taken from the other folds.
+
+    Args:
+        cells: Fold and bin of each example, ``fold * BINS + bin``, ``[N]``.
+        gaps: Confidence minus whether it is right, ``[N]``.
+    """
+    sums = np.bincount(cells, weights=gaps, minlength=FOLDS * BINS).reshape(FOLDS, BINS)
+    return float((np.sign(sums.sum(axis=0) - sums) * sums).sum() / len(gaps))
 
 
 def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:

@@ -35,6 +35,7 @@ class Evidence:
         parity: Differences at each hop from torch to what is served, by its name; None where there is no torch model.
         probe: How a fresh process fared with the candidate; None where it was not tried.
         conditions: Scores of dense and candidate on corrupted inputs and in production, by name.
+        bundle_sha256: Digest of the ``bundle.json`` that the candidate was exported from; None where it came alone.
     """
 
     metric: str
@@ -49,6 +50,7 @@ class Evidence:
     parity: Mapping[str, Parity] | None = field(default_factory=dict)
     probe: serving.Probe | None = None
     conditions: Mapping[str, Condition] = field(default_factory=dict)
+    bundle_sha256: str | None = None
 
 
 def collect(
@@ -63,6 +65,7 @@ def collect(
     slices: Mapping[str, np.ndarray] | None = None,
     data: Data | None = None,
     split: str = "test",
+    bundle_sha256: str | None = None,
 ) -> Evidence:
     """Run the ONNX files over a split, all of them on each batch, and gather what the gate judges by.
 
@@ -80,6 +83,7 @@ def collect(
         slices: Further named parts of the split, boolean ``[N]`` each.
         data: The evaluation's data, where it is loaded already.
         split: The split to run over.
+        bundle_sha256: Digest of the ``bundle.json`` that the candidate was exported from.
 
     Raises:
         InputError: A file is missing, refused by the runtime, or does not fit the data.
@@ -115,6 +119,7 @@ def collect(
         conditions=conditions.gather(runner, data, split, seed=evaluation.seed)
         if evaluation.gate.robustness != "off"
         else {},
+        bundle_sha256=bundle_sha256,
     )
 
 

@@ -43,4 +43,9 @@ def judge(evidence: Evidence, policy: GatePolicy, budget: Budget) -> Verdict:
             "gate: every check that blocks was skipped, so any candidate would pass.",
             "Set gate.quality or gate.latency to block.",
         )
-    return conclude(checks, candidate_sha256=evidence.sha256[CANDIDATE], examples=evidence.examples)
+    return conclude(
+        checks,
+        candidate_sha256=evidence.sha256[CANDIDATE],
+        bundle_sha256=evidence.bundle_sha256,
+        examples=evidence.examples,
+    )

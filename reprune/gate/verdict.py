@@ -103,6 +103,8 @@ class Verdict(BaseModel):
         summary: The decision in one sentence.
         checks: All checks that were made, in order.
         candidate_sha256: Digest of the ONNX file that was judged; another file has no verdict.
+        bundle_sha256: Digest of the ``bundle.json`` that the file was exported from, which holds those of weights,
+            recipe and masks; None where it came from no bundle.
         examples: Examples of the test split that quality was judged on.
     """
 
@@ -112,6 +114,7 @@ class Verdict(BaseModel):
     summary: str
     checks: tuple[Check, ...]
     candidate_sha256: str
+    bundle_sha256: str | None = None
     examples: int
 
     def reasons(self) -> list[str]:
@@ -123,7 +126,7 @@ class Verdict(BaseModel):
         return next(check for check in self.checks if check.name == name)
 
 
-def conclude(checks: list[Check], *, candidate_sha256: str, examples: int) -> Verdict:
+def conclude(checks: list[Check], *, candidate_sha256: str, bundle_sha256: str | None = None, examples: int) -> Verdict:
     """Return the verdict that follows from the checks."""
     assert len({check.name for check in checks}) == len(checks), "a check's name stands for one check"
     blocking = [check for check in checks if check.blocks]
@@ -139,6 +142,7 @@ def conclude(checks: list[Check], *, candidate_sha256: str, examples: int) -> Ve
         summary="; ".join(told),
         checks=tuple(checks),
         candidate_sha256=candidate_sha256,
+        bundle_sha256=bundle_sha256,
         examples=examples,
     )
 

@@ -58,6 +58,14 @@ class Target(BaseModel):
         """
         return time.thread_time if self.provider == "CPUExecutionProvider" and self.threads == 1 else time.perf_counter
 
+    def available(self) -> bool:
+        """Return whether this machine can serve the target."""
+        try:
+            self.check()
+        except InputError:
+            return False
+        return True
+
     def check(self) -> "Target":
         """Return the target itself when this machine can serve it.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from reprune import bundle
+from reprune import bundle, digest
 from reprune.hardware.target import Target
 from reprune.onnx.export import export
 from reprune.onnx.parity import compare
@@ -23,7 +23,9 @@ def run(step: Step, *, dense: Path, candidate: Path, exported: Path, report: Pat
     described = {}
     for place, (name, folder) in enumerate((("dense", dense), ("candidate", candidate))):
         step.progress(f"exporting {name}", place / 2)
-        described[name] = _export(step, bundle.load(folder), exported / f"{name}.onnx")
+        described[name] = _export(step, bundle.load(folder), exported / f"{name}.onnx") | {
+            "bundle_sha256": digest.of_file(folder / bundle.DESCRIPTION)
+        }
     (exported / "export.json").write_text(json.dumps(described, indent=2))
     report.write_text(pages.export(described))
     step.record = {"models": described}

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from reprune import digest
 from reprune.gate import evidence as gathering
 from reprune.gate.evidence import Evidence
 from reprune.gate.judge import judge
@@ -34,11 +35,13 @@ def run(step: Step, *, exported: Path, evidence: list[str], verdict: Path, repor
             benchmarks=benchmarks,
             parity={f"{name}: torch → ONNX": Parity.model_validate(row["parity"]) for name, row in models.items()},
             data=step.data,
+            bundle_sha256=models["candidate"]["bundle_sha256"],
         )
     judged = judge(gathered, step.workload.gate, step.workload.budget)
     verdict.write_text(judged.model_dump_json(indent=2))
     step.record = {
         "decision": "promote" if judged.passed else "reject",
+        "verdict_sha256": digest.of_file(verdict),
         "comparison": _comparison(gathered, models, benchmarks[0], step.workload.gate.confidence),
         "checks": [check.model_dump(mode="json") | {"status": check.outcome} for check in judged.checks],
         "reasons": judged.reasons(),

@@ -5,27 +5,31 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reprune import bundle, digest
-from reprune.approval import COMPARED_WITH, VERDICT, approve
+from reprune.approval import COMPARED_WITH, REQUESTS, TARGETS, VERDICT, approve
 from reprune.champion import ONNX
 from reprune.drift.reference import freeze_reference
 from reprune.errors import IntegrityError, StoreError
+from reprune.gate import serving
+from reprune.gate.answers import CANDIDATE, feed_for
 from reprune.gate.verdict import Verdict
+from reprune.hardware.session import open_session
 from reprune.registry import retire
 from reprune.step import Step
 from reprune.training import checkpoint
+
+REQUESTED = 8
+"""Requests that are recorded with each version."""
 
 
 def run(step: Step, *, candidate: Path, exported: Path, verdict: Path, report: Path) -> str:
     """Publish the candidate, move the champion pointer to it unless approval is manual, and return its version.
 
     Raises:
-        IntegrityError: The candidate is not the one that the gate judged.
+        IntegrityError: Verdict or candidate are not those of the gate, or the registry's copy does not answer.
         ConflictError: Somebody else promoted since the gate looked.
     """
-    judged = Verdict.model_validate_json(verdict.read_text())
-    if digest.of_file(exported / "candidate.onnx") != judged.candidate_sha256:
-        raise IntegrityError("The candidate was altered after the gate had judged it.", "Run the pipeline again.")
     gate = step.records()["gate"]
+    judged = _verdict_on(candidate, exported, verdict, gate["verdict_sha256"])
     lineage = {
         **bundle.Description.read(candidate).lineage,
         "workload": step.workload.model_dump(mode="json", exclude_defaults=True),
@@ -33,6 +37,7 @@ def run(step: Step, *, candidate: Path, exported: Path, verdict: Path, report: P
         "comparison": gate["comparison"],
         "verdict": judged.summary,
         COMPARED_WITH: gate["champion"],
+        TARGETS: [target.model_dump() for target in step.workload.target],
     }
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "version"
@@ -40,6 +45,7 @@ def run(step: Step, *, candidate: Path, exported: Path, verdict: Path, report: P
         shutil.copyfile(exported / "candidate.onnx", folder / ONNX)
         shutil.copyfile(verdict, folder / VERDICT)
         shutil.copyfile(report, folder / "report.html")
+        _record_requests(step, folder)
         freeze_reference(step.workload, folder / ONNX).save(folder / "reference.safetensors")
         version = step.registry.publish(folder, lineage)
     waits = step.workload.promotion.approval == "manual"
@@ -55,6 +61,27 @@ def run(step: Step, *, candidate: Path, exported: Path, verdict: Path, report: P
         else f"{name} {version.short} is champion"
     )
     return version.id
+
+
+def _verdict_on(candidate: Path, exported: Path, verdict: Path, said: str) -> Verdict:
+    """Return the verdict, once it is certain that nothing was altered since it was given."""
+    remedy = "Run the pipeline again."
+    if digest.of_file(verdict) != said:
+        raise IntegrityError("The verdict was altered after the gate had given it.", remedy)
+    judged = Verdict.model_validate_json(verdict.read_text())
+    if digest.of_file(exported / "candidate.onnx") != judged.candidate_sha256:
+        raise IntegrityError("The candidate was altered after the gate had judged it.", remedy)
+    if digest.of_file(candidate / bundle.DESCRIPTION) != judged.bundle_sha256:
+        raise IntegrityError("The candidate's bundle was altered after the gate had judged it.", remedy)
+    bundle.verify(candidate, bundle.Description.read(candidate))
+    return judged
+
+
+def _record_requests(step: Step, folder: Path) -> None:
+    """Keep requests with the judged file's answers, for whoever serves a copy of it to repeat."""
+    session = open_session(folder / ONNX, step.workload.target[0])
+    feed = feed_for(session, step.data.example(split="test", batch_size=REQUESTED), name=CANDIDATE)
+    serving.record(folder / REQUESTS, feed, session.run(None, feed))
 
 
 def _retire(step: Step) -> None:

@@ -1,13 +1,17 @@
 """A judged version waits until somebody approves it; nothing else can be approved."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from reprune import approval, digest
 from reprune.cli.app import app
 from reprune.errors import ConflictError, InputError, IntegrityError
+from reprune.gate import serving
 from reprune.gate.verdict import Check, conclude
 from reprune.registry import Registry
 from reprune.store import open_store
@@ -18,12 +22,27 @@ def registry(tmp_path):
     return Registry(open_store(tmp_path / "store"), "digits")
 
 
+def adds(number: float, path: Path) -> None:
+    """Write a model that adds a number."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N"]) for name in "xy")
+    number = helper.make_tensor("number", TensorProto.FLOAT, [], [number])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "number"], ["y"])], "adds", [x], [y], [number])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    path.write_bytes(made.SerializeToString())
+
+
 @pytest.fixture
 def publish(registry, tmp_path):
-    def publish(name, *, passed=True, altered=False, verdict=True):
+    """Publish a version as the promote step does; `altered` names a file that changes after the verdict."""
+
+    def publish(name, *, passed=True, altered="", verdict=True, recorded=True):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "model.onnx").write_text(name)
+        adds(float(ord(name[0])), folder / "model.onnx")
+        (folder / "bundle.json").write_text(name)
+        x = np.array([1, 2], np.float32)
+        if recorded:
+            serving.record(folder / "requests.npz", {"x": x}, [x + ord(name[0])])
         check = Check(
             name="quality",
             family="quality",
@@ -31,15 +50,23 @@ def publish(registry, tmp_path):
             status="passed" if passed else "failed",
             statement=f"{name} was looked at",
         )
-        said = conclude([check], candidate_sha256=digest.of_file(folder / "model.onnx"), examples=10)
+        digests = {f"{key}_sha256": digest.of_file(folder / file) for key, file in JUDGED.items()}
         if verdict:
-            (folder / "verdict.json").write_text(said.model_dump_json())
-        if altered:
-            (folder / "model.onnx").write_text("another")
+            (folder / "verdict.json").write_text(conclude([check], **digests, examples=10).model_dump_json())
+        if altered == "model.onnx":
+            adds(0.0, folder / "model.onnx")
+        if altered == "bundle.json":
+            (folder / "bundle.json").write_text("another")
+        if altered == "requests.npz":
+            serving.record(folder / "requests.npz", {"x": x}, [x])
         champion = registry.pointer()
-        return registry.publish(folder, {"compared_with": champion.model_dump(mode="json") if champion else None})
+        compared_with = champion.model_dump(mode="json") if champion else None
+        return registry.publish(folder, {"compared_with": compared_with, "targets": [{"threads": 1}]})
 
     return publish
+
+
+JUDGED = {"candidate": "model.onnx", "bundle": "bundle.json"}
 
 
 def test_what_waits_becomes_champion_and_then_waits_no_more(registry, publish):
@@ -70,7 +97,10 @@ def test_what_was_compared_with_a_former_champion_cannot_be_approved(registry, p
     ("how", "error", "told"),
     [
         ({"passed": False}, InputError, "refused version"),
-        ({"altered": True}, IntegrityError, "not the one that the gate judged"),
+        ({"altered": "model.onnx"}, IntegrityError, "The model.onnx of version .* is not the one that the gate judged"),
+        ({"altered": "bundle.json"}, IntegrityError, "The bundle.json of version .* is not the one that the gate"),
+        ({"altered": "requests.npz"}, IntegrityError, "does not serve on CPU, 1 thread, batch 1: it answers otherwise"),
+        ({"recorded": False}, InputError, "has no 'requests.npz'"),
         ({"verdict": False}, InputError, "no verdict"),
     ],
 )
@@ -79,6 +109,23 @@ def test_nothing_else_can_be_approved(registry, publish, how, error, told):
     with pytest.raises(error, match=told):
         approval.approve(registry, version.id)
     assert registry.champion() is None
+
+
+def test_a_copy_that_rots_in_the_store_is_not_approved(registry, publish):
+    version = publish("a")
+    key = f"registry/digits/versions/{version.id}/files/model.onnx"
+    whole = registry.store.get(key)
+    registry.store.put(key, whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(IntegrityError, match="damaged"):
+        approval.approve(registry, version.id)
+    assert registry.champion() is None
+
+
+def test_a_target_that_this_machine_lacks_stops_nobody_from_approving(registry, publish):
+    version = publish("a")
+    folder = registry.fetch(version, Path(registry.store.uri) / "copy")
+    elsewhere = registry.publish(folder, version.lineage | {"targets": [{"provider": "ElsewhereExecutionProvider"}]})
+    assert approval.approve(registry, elsewhere.id).version == elsewhere.id
 
 
 def test_the_commands(registry, publish):
