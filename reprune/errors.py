@@ -60,3 +60,13 @@ class ClusterError(RepruneError):
     """Kubeflow Pipelines or Kubernetes cannot be reached, refuses, or did not do what was asked."""
 
     exit_code = 7
+
+
+class Evicted(RepruneError):
+    """The process was told to end (SIGTERM); what was finished is kept, and the same work goes on from there.
+
+    The exit code is that of a process which ended on SIGTERM, 128 + 15: one that Kubernetes, Kubeflow and shells know
+    as worth another try.
+    """
+
+    exit_code = 143

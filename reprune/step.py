@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from reprune import entrypoints
-from reprune.errors import RepruneError
+from reprune.errors import Evicted, RepruneError
 from reprune.events import WATCHER, Events
 from reprune.registry import Registry
 from reprune.store import Store, open_store
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 METRICS_FOLDER = "REPRUNE_METRICS_FOLDER"
 """Environment variable with the folder that metrics are written to when there is no Pushgateway."""
+
+GRACE_SECONDS = 5.0
+"""Time that a step has to end in once nobody watches it any more."""
 
 
 class Step:
@@ -179,7 +183,10 @@ def record_prefix(workload: str, run: str) -> str:
 
 
 def _end_with_watcher() -> None:
-    """On a laptop, end when the run that started this step is gone: nobody would go on from its result."""
+    """On a laptop, end when the run that started this step is gone: nobody would go on from its result.
+
+    A training gets the time to keep its last step, as when the machine is taken away.
+    """
     watcher = os.environ.get(WATCHER)
     if watcher is None:
         return
@@ -187,7 +194,9 @@ def _end_with_watcher() -> None:
     def watch() -> None:
         while _is_alive(int(watcher)):
             time.sleep(0.5)
-        os._exit(3)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        os._exit(Evicted.exit_code)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -84,6 +84,16 @@ class Train(Section):
     clip_norm: float | None = Field(5.0, gt=0)
     """Largest norm of the gradient of one step; null for no clipping."""
 
+    micro_batch: int | None = Field(None, ge=1)
+    """Most examples that are computed at once; gradients of a batch are added up. By default the whole batch, and less
+    once memory runs out."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What forward passes compute in. ``bfloat16`` pays on processors with instructions for it (AMX, AVX512-BF16)."""
+
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay of an average of the weights, which is validated and kept in place of the last ones; 0.99, say."""
+
 
 class Prune(Section):
     """How the iterative pruner goes from dense to the budget."""

@@ -53,7 +53,7 @@ def run(
 
     Exit codes: 0 promoted, waiting for approval, or nothing to do; 1 rejected by the gate; 2 bad input; 3 a step
     failed; 4 the store cannot be used; 5 something in the store is damaged; 6 somebody else promoted meanwhile; 130
-    interrupted.
+    interrupted; 143 told to end (SIGTERM). After the last two the same command goes on from there.
 
     Example with drift: reprune run digits --split production=reprune.workloads.digits.data:rotated
     """

@@ -31,8 +31,11 @@ def training(title: str, history: History, metric: str) -> str:
         numeric=(0, 1, 2, 3, 4),
     )
     figure = learning.curves(history, name=title.lower(), metric=metric)
+    befell = [Note(f"Epoch {it.epoch}: {it.text}.", "warn") for it in history.incidents]
     return page(
-        title, f"{words.count(len(history.epochs), 'epoch')}", [Section("Curves", [figure]), Section("Epochs", [table])]
+        title,
+        f"{words.count(len(history.epochs), 'epoch')}",
+        [Section("Curves", [figure, *befell]), Section("Epochs", [table])],
     )
 
 

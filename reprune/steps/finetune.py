@@ -6,7 +6,7 @@ from reprune import bundle, digest
 from reprune.report import pages
 from reprune.step import Step
 from reprune.steps import learning
-from reprune.steps.learning import tell_epochs, training_batches, validation_score
+from reprune.steps.learning import tell_epochs, tell_incidents, training_batches, validation_score
 from reprune.training.distillation import Distillation
 from reprune.training.fit import fit
 
@@ -30,10 +30,17 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
         ),
         name="finetune",
         on_epoch=tell_epochs(step, settings.epochs),
+        on_incident=tell_incidents(step),
     )
     after = validation_score(step, model)
     lineage = parent.lineage | {"finetune": history.model_dump()["epochs"], "parent": parent.files}
     bundle.save(model, candidate, factory=parent.model, recipe=bundle.recipe_of(pruned), **lineage)
     report.write_text(pages.training("Fine-tuning", history, step.task.metric))
-    step.record = {"history": history.model_dump()["epochs"], "score_before": before, "score_after": after}
+    told = history.model_dump()
+    step.record = {
+        "history": told["epochs"],
+        "incidents": told["incidents"],
+        "score_before": before,
+        "score_after": after,
+    }
     step.summary = f"{before:.1%} → {after:.1%} on validation after {settings.epochs} epochs"

@@ -9,7 +9,7 @@ from reprune.step import Step
 from reprune.tasks import Task
 from reprune.training.evaluate import scores
 from reprune.training.fit import Settings
-from reprune.training.history import Epoch
+from reprune.training.history import Epoch, Incident
 
 
 def settings(step: Step, *, epochs: int, learning_rate: float, seed: int) -> Settings:
@@ -22,6 +22,9 @@ def settings(step: Step, *, epochs: int, learning_rate: float, seed: int) -> Set
         weight_decay=train.weight_decay,
         clip_norm=train.clip_norm,
         seed=seed,
+        micro_batch=train.micro_batch,
+        precision=train.precision,
+        ema=train.ema,
     )
 
 
@@ -48,3 +51,8 @@ def tell_epochs(step: Step, epochs: int) -> Callable[[Epoch], None]:
         step.progress(f"epoch {epoch.epoch} of {epochs} · loss {epoch.loss:.3f} · {score}", epoch.epoch / epochs)
 
     return tell
+
+
+def tell_incidents(step: Step) -> Callable[[Incident], None]:
+    """Return a callback that warns the watcher of what a training survived."""
+    return lambda incident: step.warn(incident.text)

@@ -9,7 +9,7 @@ from reprune.dense import keep, load_weights
 from reprune.lineage import lineage
 from reprune.report import pages
 from reprune.step import Step
-from reprune.steps.learning import settings, tell_epochs, training_batches, validation_score
+from reprune.steps.learning import settings, tell_epochs, tell_incidents, training_batches, validation_score
 from reprune.training.evaluate import scores
 from reprune.training.fit import fit, seed_everything
 from reprune.training.history import History
@@ -40,6 +40,7 @@ def run(step: Step, *, validation: Path, dense: Path, report: Path) -> None:
         "accuracy": accuracy,
         "parameters": parameters,
         "history": history.model_dump()["epochs"],
+        "incidents": history.model_dump()["incidents"],
         "lineage": origin,
     }
     how = "as given" if workload.weights else f"after {len(history.epochs)} epochs"
@@ -56,4 +57,5 @@ def _train(step: Step, model: nn.Module, *, key: str) -> History:
         validate=lambda trained: validation_score(step, trained),
         checkpoints=step.checkpoints(key),
         on_epoch=tell_epochs(step, train.epochs),
+        on_incident=tell_incidents(step),
     )

@@ -2,25 +2,34 @@
 
 import json
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from reprune import digest
-from reprune.store import Store
+from reprune.errors import StoreError
+from reprune.store import NotFoundError, Store
+from reprune.training import patience
 
 log = logging.getLogger(__name__)
 
+KEPT = 2
+"""Generations of a checkpoint: the newest, and the one to fall back on where that is damaged."""
+
 _HEADER = len(digest.of_bytes(b"")) + 1
+
+_T = TypeVar("_T")
 
 
 class Checkpoints:
     """The checkpoints of one piece of work, named by what goes into it.
 
     The key is a digest of everything that decides the result (data, code, settings, the model it starts from), so that
-    a later run picks up exactly its own work and never somebody else's.
+    a later run picks up exactly its own work and never somebody else's. Each write is a new generation; the last two
+    are kept. A generation is used only where its digest is right and it says itself that it belongs to this work.
 
     Args:
         store: Where they are kept.
@@ -31,31 +40,74 @@ class Checkpoints:
     def __init__(self, store: Store, workload: str, key: str) -> None:
         self._store = store
         self._prefix = f"checkpoints/{workload}/{key[:16]}"
+        self._owner = {"workload": workload, "key": key}
+
+    @property
+    def store_uri(self) -> str:
+        """URI of the store."""
+        return self._store.uri
+
+    @property
+    def workload(self) -> str:
+        """Name of the workload."""
+        return self._owner["workload"]
+
+    @property
+    def key(self) -> str:
+        """Digest of what the work starts from."""
+        return self._owner["key"]
 
     def save(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Write one checkpoint over the one before, atomically."""
-        unique = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
-        payload = safetensors.torch.save(unique, metadata={"state": json.dumps(state)})
-        self._store.put(self._key(name), digest.of_bytes(payload).encode() + b"\n" + payload)
+        """Write a new generation atomically, then delete all but the last two.
+
+        Raises:
+            StoreError: The store still failed after several attempts; earlier generations are as they were.
+        """
+        metadata = {"state": json.dumps(state), "owner": json.dumps(self._owner), "name": name}
+        payload = safetensors.torch.save(_apart(tensors), metadata=metadata)
+        generations = self._patiently(lambda: self._generations(name))
+        key = self._key(name, generations[-1] + 1 if generations else 1)
+        data = digest.of_bytes(payload).encode() + b"\n" + payload
+        self._patiently(lambda: self._store.put(key, data))
+        for old in generations[: 1 - KEPT]:
+            self._patiently(lambda old=old: self._store.delete(self._key(name, old)))  # type: ignore[misc]
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return a checkpoint, or None where there is none or it is damaged (which is logged)."""
-        key = self._key(name)
-        if not self._store.exists(key):
-            return None
-        stored = self._store.get(key)
+        """Return the newest generation that is whole, or None where there is none; what is passed over is logged."""
+        for generation in reversed(self._patiently(lambda: self._generations(name))):
+            key = self._key(name, generation)
+            try:
+                stored = self._patiently(lambda key=key: self._store.get(key))  # type: ignore[misc]
+            except NotFoundError:  # a run that has just ended deleted it
+                continue
+            try:
+                return self._read(name, stored)
+            except ValueError as error:
+                log.warning("The checkpoint %s is refused: %s. The one before it is used, if any.", key, error)
+        return None
+
+    def _read(self, name: str, stored: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         header, payload = stored[: _HEADER - 1], stored[_HEADER:]
         if header.decode(errors="replace") != digest.of_bytes(payload):
-            log.warning("The checkpoint %s is damaged; its work is done again.", key)
-            return None
+            raise ValueError("it is not what its digest says")
         try:
-            return safetensors.torch.load(payload), _state(payload)
+            tensors, metadata = safetensors.torch.load(payload), _metadata(payload)
         except SafetensorError as error:
-            log.warning("The checkpoint %s cannot be read (%s); its work is done again.", key, error)
-            return None
+            raise ValueError(f"it cannot be read ({error})") from None
+        if json.loads(metadata["owner"]) != self._owner or metadata["name"] != name:
+            raise ValueError(f"it belongs to other work, {metadata['name']} of {metadata['owner']}")
+        return tensors, json.loads(metadata["state"])
 
-    def _key(self, name: str) -> str:
-        return f"{self._prefix}/{name}.safetensors"
+    def _generations(self, name: str) -> list[int]:
+        prefix = f"{self._prefix}/{name}/"
+        stems = (key.removeprefix(prefix).removesuffix(".safetensors") for key in self._store.list(prefix))
+        return sorted(int(stem) for stem in stems if stem.isdigit())
+
+    def _key(self, name: str, generation: int) -> str:
+        return f"{self._prefix}/{name}/{generation:06d}.safetensors"
+
+    def _patiently(self, action: Callable[[], _T]) -> _T:
+        return patience.insist(action, on=StoreError, but_not=NotFoundError)
 
 
 def clear(store: Store, workload: str) -> None:
@@ -64,9 +116,19 @@ def clear(store: Store, workload: str) -> None:
         store.delete(key)
 
 
-def _state(payload: bytes) -> dict[str, Any]:
-    """Read the state out of the header: eight bytes of length, then JSON (the safetensors format)."""
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as safetensors takes them: contiguous, on the CPU, and no two in the same memory."""
+    apart, seen = {}, set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().contiguous().cpu()
+        place = plain.untyped_storage().data_ptr()
+        apart[name] = plain.clone() if place in seen else plain
+        seen.add(place)
+    return apart
+
+
+def _metadata(payload: bytes) -> dict[str, str]:
+    """Read the metadata out of the header: eight bytes of length, then JSON (the safetensors format)."""
     length = int.from_bytes(payload[:8], "little")
-    metadata = json.loads(payload[8 : 8 + length])["__metadata__"]
-    state: dict[str, Any] = json.loads(metadata["state"])
-    return state
+    metadata: dict[str, str] = json.loads(payload[8 : 8 + length])["__metadata__"]
+    return metadata

@@ -1,4 +1,6 @@
-"""What a training did, epoch by epoch."""
+"""What a training did, epoch by epoch, and what befell it."""
+
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,7 +19,20 @@ class Epoch(BaseModel):
     seconds: float
 
 
+class Incident(BaseModel):
+    """Something that the training survived, and how."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["diverged", "out-of-memory"]
+    epoch: int
+    """The epoch under way, counted from one."""
+    text: str
+    """What happened and what was done about it, in a sentence."""
+
+
 class History(BaseModel):
     """All epochs of one training."""
 
     epochs: list[Epoch] = []
+    incidents: list[Incident] = []

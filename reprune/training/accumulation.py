@@ -1,0 +1,148 @@
+"""One step of the optimizer over one batch, in as many pieces as memory asks for."""
+
+import contextlib
+import gc
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reprune.data import Batch, count
+from reprune.errors import StepError
+from reprune.structure import call
+from reprune.training import normalization
+from reprune.training.distributed import Group
+from reprune.training.guard import Diverged
+from reprune.training.precision import Precision, autocast
+
+Loss = Callable[[Any, Any, Any], Tensor]
+"""``(outputs, targets, inputs) -> [N]``, the loss of each example."""
+
+
+class Stepper:
+    """Takes steps with the gradient of whole batches, computed piece by piece where they are too large at once.
+
+    Gradients are weighted by examples, so the step is that of the whole batch, however it was cut and shared. (Batch
+    normalization alone sees a difference: its statistics are those of a piece.)
+
+    Args:
+        model: The model, wrapped for its group.
+        loss: Gives the loss of each example.
+        optimizer: Of the model's parameters.
+        clip_norm: Largest norm of the gradient, if any.
+        micro_batch: Most examples of a piece; None for whole batches.
+        precision: What the forward pass computes in.
+        group: The processes that share each batch.
+        on_halved: Called with a sentence when memory ran out and the pieces became smaller.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        *,
+        clip_norm: float | None,
+        micro_batch: int | None,
+        precision: Precision,
+        group: Group,
+        on_halved: Callable[[str], None],
+    ) -> None:
+        self.micro_batch = micro_batch
+        self._model = model
+        self._loss = loss
+        self._optimizer = optimizer
+        self._clip_norm = clip_norm
+        self._precision = precision
+        self._group = group
+        self._on_halved = on_halved
+        self._least = 2 if normalization.norms(model) else 1
+
+    def step(self, inputs: Any, targets: Any, total: int) -> float:
+        """Take a step and return the mean loss of the whole batch.
+
+        Args:
+            inputs: This process's share of the batch, collated.
+            targets: Likewise.
+            total: Examples of the whole batch.
+
+        Raises:
+            Diverged: The loss or the gradient is not finite; no step was taken.
+            StepError: Not even the smallest piece fits into memory.
+        """
+        while True:
+            try:
+                return self._attempt(inputs, targets, total)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error).splitlines()[0]
+            self._halve(count(inputs), reason)  # out here, where the error's frames no longer hold the memory
+
+    def _attempt(self, inputs: Any, targets: Any, total: int) -> float:
+        self._optimizer.zero_grad(set_to_none=True)
+        summed = torch.zeros((), dtype=torch.float64)
+        pieces = list(split((inputs, targets), self.micro_batch, self._least))
+        statistics = normalization.running_statistics(self._model) if total == 1 else contextlib.nullcontext()
+        with statistics:
+            for number, (x, y) in enumerate(pieces, start=1):
+                last = number == len(pieces)
+                with self._group.syncing(self._model, last), autocast(self._precision):
+                    mean = self._loss(call(self._model, x), y, x).mean()
+                    share = mean * (count(x) * self._group.size / total)
+                    share.backward()  # type: ignore[no-untyped-call]
+                summed += mean.detach().double() * count(x)
+        loss = float(self._group.sum(summed)) / total
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss became {loss}")
+        if self._clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
+            if not norm.isfinite():
+                raise Diverged(f"the norm of the gradient became {norm.item()}")
+        self._optimizer.step()
+        return loss
+
+    def _halve(self, examples: int, reason: str) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        gc.collect()
+        tried = min(self.micro_batch or examples, examples)
+        if tried <= self._least:
+            raise StepError(
+                f"Memory ran out on {tried} {'example' if tried == 1 else 'examples'} at once: {reason}",
+                "Give the step more memory, or make the model or its inputs smaller.",
+            )
+        self.micro_batch = max(tried // 2, self._least)
+        self._on_halved(
+            f"memory ran out on {tried} examples at once; batches are computed {self.micro_batch} at a time from here"
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on an accelerator or on the CPU."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text or "out of memory" in text
+
+
+def split(batch: Batch, size: int | None, least: int) -> Iterator[Batch]:
+    """Yield a batch in pieces of almost the same size.
+
+    Args:
+        batch: Inputs and targets, collated.
+        size: Most examples of a piece; None for one piece.
+        least: Fewest examples of a piece, where the batch has them.
+    """
+    examples = count(batch[0])
+    pieces = 1 if size is None else min(math.ceil(examples / size), max(examples // least, 1))
+    for number in range(pieces):
+        yield take(batch, slice(examples * number // pieces, examples * (number + 1) // pieces))
+
+
+def take(value: Any, examples: slice) -> Any:
+    """Return a slice of the examples in collated tensors, tuples, lists and dicts."""
+    if isinstance(value, Mapping):
+        return {key: take(item, examples) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(take(item, examples) for item in value)
+    return value[examples]
