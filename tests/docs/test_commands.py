@@ -88,11 +88,13 @@ def test_promote(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "model.onnx").write_text(name)
+        (folder / "requests.npz").write_text("asked of no target")
         passed = Check(name="quality", family="quality", severity="block", status="passed", statement="no loss")
         verdict = conclude([passed], candidate_sha256=digest.of_file(folder / "model.onnx"), examples=10)
         (folder / "verdict.json").write_text(verdict.model_dump_json())
         now = registry.champion()
-        version = registry.publish(folder, {"compared_with": now.model_dump(mode="json") if now else None})
+        compared_with = now.model_dump(mode="json") if now else None
+        version = registry.publish(folder, {"compared_with": compared_with, "targets": []})
         if champion:
             approval.approve(registry, version.id)
     before = registry.champion()
