@@ -7,13 +7,17 @@ import http.client
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 from urllib.error import URLError
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest, pushadd_to_gateway
+from prometheus_client import CollectorRegistry, Gauge, delete_from_gateway, generate_latest, pushadd_to_gateway
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 from pydantic import BaseModel, ConfigDict
+
+from reprune.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,22 @@ class ChampionMetrics(BaseModel):
     speedups: dict[str, float] = {}
     """Measured speed-up over the dense model, by target."""
 
+    @classmethod
+    def from_lineage(cls, lineage: Mapping[str, Any]) -> Self | None:
+        """Return what was measured of a version before its promotion; None where no pipeline made it."""
+        if "comparison" not in lineage:
+            return None
+        dense, pruned = lineage["comparison"]
+        quantiles = {"p50": pruned["p50_seconds"], "p95": pruned["p95_seconds"]}
+        return cls(
+            accuracy=pruned["accuracy"],
+            parameters=pruned["parameters"],
+            sparsity=1 - pruned["parameters"] / dense["parameters"],
+            size_bytes=pruned["size_bytes"],
+            latencies=(Latency(target=pruned["target"], seconds=quantiles),),
+            speedups={pruned["target"]: pruned["speed_up"]},
+        )
+
 
 class DriftMetrics(BaseModel):
     """One drift test."""
@@ -84,7 +104,7 @@ class RunMetrics(BaseModel):
     def registry(self) -> CollectorRegistry:
         """Return a registry of its own with the run's metrics."""
         registry = CollectorRegistry()
-        writer = _Writer(registry, self.workload)
+        writer = Writer(registry, self.workload)
         writer.one_hot(
             "run_outcome", "1 for how the latest run ended, 0 for the others.", "outcome", OUTCOMES, self.outcome
         )
@@ -94,8 +114,8 @@ class RunMetrics(BaseModel):
         steps = {(step,): seconds for step, seconds in self.step_seconds.items()}
         writer.write("step_duration_seconds", "Duration of each step of the latest run.", steps, ("step",))
         if self.champion is not None:
-            self._write_champion(writer, self.champion)
-        self._write_drift(writer)
+            writer.write_champion(self.champion)
+        writer.write_drift(self.drift)
         statuses = {
             (check, status): float(status == found)
             for check, found in self.checks.items()
@@ -106,7 +126,40 @@ class RunMetrics(BaseModel):
         )
         return registry
 
-    def _write_champion(self, writer: "_Writer", champion: ChampionMetrics) -> None:
+
+class Writer:
+    """Adds metrics of one workload to a registry; what has no values is left out.
+
+    Args:
+        registry: Where to.
+        workload: Name of the workload, a label of every metric.
+    """
+
+    def __init__(self, registry: CollectorRegistry, workload: str) -> None:
+        self._registry = registry
+        self._workload = workload
+
+    def write(self, name: str, text: str, values: Mapping[Any, float], labels: Iterable[str] = ()) -> None:
+        """Add a gauge: its values by those of the labels."""
+        if not values:
+            return
+        gauge = Gauge(f"reprune_{name}", text, ("workload", *labels), registry=self._registry)
+        for key, value in values.items():
+            gauge.labels(self._workload, *key).set(value)
+
+    def count(self, name: str, text: str, values: Mapping[Any, float], labels: Sequence[str] = ()) -> None:
+        """Add a counter, whose totals are counted elsewhere; its name gets the suffix ``_total``."""
+        family = CounterMetricFamily(f"reprune_{name}", text, labels=("workload", *labels))
+        for key, value in values.items():
+            family.add_metric((self._workload, *key), value)
+        self._registry.register(_Given(family))
+
+    def one_hot(self, name: str, text: str, label: str, choices: Iterable[str], chosen: str) -> None:
+        """Add a gauge that is 1 for one value of a label and 0 for the others."""
+        self.write(name, text, {(choice,): float(choice == chosen) for choice in choices}, (label,))
+
+    def write_champion(self, champion: ChampionMetrics) -> None:
+        """Add what the champion is like."""
         single = {
             "champion_accuracy_ratio": ("Mean score of the champion on the test split.", champion.accuracy),
             "champion_parameters": ("Parameters of the champion.", champion.parameters),
@@ -114,40 +167,34 @@ class RunMetrics(BaseModel):
             "champion_size_bytes": ("Size of the champion's ONNX file.", champion.size_bytes),
         }
         for name, (text, value) in single.items():
-            writer.write(name, text, {} if value is None else {(): float(value)})
+            self.write(name, text, {} if value is None else {(): float(value)})
         latencies = {(item.target, q): seconds for item in champion.latencies for q, seconds in item.seconds.items()}
-        writer.write(
+        self.write(
             "champion_latency_seconds", "Latency of the champion on a target.", latencies, ("target", "percentile")
         )
         speedups = {(target,): ratio for target, ratio in champion.speedups.items()}
-        writer.write("champion_speedup_ratio", "Measured speed-up of the champion over dense.", speedups, ("target",))
+        self.write("champion_speedup_ratio", "Measured speed-up of the champion over dense.", speedups, ("target",))
 
-    def _write_drift(self, writer: "_Writer") -> None:
-        tests = sorted(self.drift, key=lambda test: test.adjusted_p_value)[:DRIFT_TESTS]
+    def write_drift(self, drift: Iterable[DriftMetrics]) -> None:
+        """Add the most surprising drift tests."""
+        tests = sorted(drift, key=lambda test: test.adjusted_p_value)[:DRIFT_TESTS]
         for name, text, attribute in (
             ("drift_statistic", "Statistic of each drift test of the latest window.", "statistic"),
             ("drift_threshold", "What the statistic must exceed for an alarm.", "threshold"),
             ("drift_p_value", "Probability of so large a statistic in any test without drift.", "adjusted_p_value"),
         ):
-            writer.write(name, text, {(test.name,): getattr(test, attribute) for test in tests}, ("test",))
+            self.write(name, text, {(test.name,): getattr(test, attribute) for test in tests}, ("test",))
 
 
-class _Writer:
-    """Adds gauges of one workload to a registry; a gauge without values is left out."""
+class _Given(Collector):
+    """A metric as it is given."""
 
-    def __init__(self, registry: CollectorRegistry, workload: str) -> None:
-        self._registry = registry
-        self._workload = workload
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
 
-    def write(self, name: str, text: str, values: Mapping[Any, float], labels: Iterable[str] = ()) -> None:
-        if not values:
-            return
-        gauge = Gauge(f"reprune_{name}", text, ("workload", *labels), registry=self._registry)
-        for key, value in values.items():
-            gauge.labels(self._workload, *key).set(value)
-
-    def one_hot(self, name: str, text: str, label: str, choices: Iterable[str], chosen: str) -> None:
-        self.write(name, text, {(choice,): float(choice == chosen) for choice in choices}, (label,))
+    def collect(self) -> Iterable[Metric]:
+        """Return it."""
+        return [self._metric]
 
 
 def publish(
@@ -184,6 +231,25 @@ def publish(
         )
     write_textfile(textfile, registry)
     return f"written to {textfile}"
+
+
+def retract(workload: str, *, pushgateway: str) -> None:
+    """Delete the metrics of a workload that is retired: a Pushgateway shows its group for ever otherwise.
+
+    Args:
+        workload: Name of the workload.
+        pushgateway: Address such as ``pushgateway:9091``.
+
+    Raises:
+        InputError: The Pushgateway does not answer.
+    """
+    try:
+        delete_from_gateway(pushgateway, job=JOB, grouping_key={"workload": workload}, timeout=TIMEOUT_SECONDS)
+    except (URLError, OSError, http.client.HTTPException, ValueError) as error:
+        raise InputError(
+            f"The Pushgateway at {pushgateway} does not delete the metrics of {workload}: {error}.",
+            "Check its address; what is deleted already is no error.",
+        ) from None
 
 
 def write_textfile(path: Path, registry: CollectorRegistry) -> None:

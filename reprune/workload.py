@@ -16,6 +16,8 @@ from reprune.errors import InputError
 from reprune.gate.policy import GatePolicy
 from reprune.hardware.target import Target
 from reprune.quantity import LatencyLimit, SizeLimit
+from reprune.savings import Serving
+from reprune.watch.policy import WatchPolicy
 
 SHIPPED = "reprune.workloads"
 SPLITS = ("train", "validation", "test", "production")
@@ -238,7 +240,11 @@ class Workload(Evaluation):
     prune: Prune = Prune()
     finetune: Finetune = Finetune()
     drift: DriftPolicy = DriftPolicy()
+    monitor: WatchPolicy = WatchPolicy()
     promotion: Promotion = Promotion()
+    serving: Serving | None = None
+    """Request rate and price, for an estimate of what pruning saves."""
+
     cluster: Cluster = Cluster()
 
     @field_validator("cluster")

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +34,13 @@ def run(
         str, typer.Argument(help="A shipped workload (digits, breast-cancer, stdlib-text) or a YAML file.")
     ],
     force: Annotated[bool, typer.Option("--force", help="Re-prune even when there is no drift.")] = False,
+    trigger: Annotated[
+        Literal["schedule", "alert"],
+        typer.Option(
+            "--trigger",
+            help="What asks: the [bold]schedule[/bold], and drift decides, or an [bold]alert[/bold], which has.",
+        ),
+    ] = "schedule",
     split: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,7 +77,7 @@ def run(
     opened = open_store(store)
     opened.check(write=True)
     opened.check_conditional_writes()  # told now, not at the promotion
-    watch, log, run_id = _execute(console, loaded, store=store, trigger="force" if force else "schedule")
+    watch, log, run_id = _execute(console, loaded, store=store, trigger="force" if force else trigger)
     seconds = time.perf_counter() - started
     if watch.failure:
         _raise(watch.failure, log)

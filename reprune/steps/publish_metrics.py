@@ -3,13 +3,12 @@
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import generate_latest
 
 from reprune import outcome
 from reprune.errors import IntegrityError
-from reprune.metrics import ChampionMetrics, DriftMetrics, Latency, RunMetrics, publish
+from reprune.metrics import ChampionMetrics, DriftMetrics, RunMetrics, publish
 from reprune.step import METRICS_FOLDER, Step
 
 PUSHGATEWAY = "REPRUNE_PUSHGATEWAY"
@@ -48,19 +47,4 @@ def _champion(step: Step) -> ChampionMetrics | None:
     except IntegrityError as error:
         step.warn(error.message)  # the run has told of it; here it must not hide how the run ended
         return None
-    if version is None or "comparison" not in version.lineage:
-        return None  # no champion, or one that was not promoted by this pipeline
-    dense, pruned = version.lineage["comparison"]
-    return _measured(dense, pruned)
-
-
-def _measured(dense: dict[str, Any], pruned: dict[str, Any]) -> ChampionMetrics:
-    quantiles = {"p50": pruned["p50_seconds"], "p95": pruned["p95_seconds"]}
-    return ChampionMetrics(
-        accuracy=pruned["accuracy"],
-        parameters=pruned["parameters"],
-        sparsity=1 - pruned["parameters"] / dense["parameters"],
-        size_bytes=pruned["size_bytes"],
-        latencies=(Latency(target=pruned["target"], seconds=quantiles),),
-        speedups={pruned["target"]: pruned["speed_up"]},
-    )
+    return ChampionMetrics.from_lineage(version.lineage) if version else None

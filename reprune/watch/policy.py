@@ -1,0 +1,44 @@
+"""When watching leads to a re-prune; every key has a default."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Source = Literal["drift", "alert"]
+"""What may ask for a re-prune: drift that the monitor itself confirmed, or an alert."""
+
+
+class WatchPolicy(BaseModel):
+    """The ``monitor`` section of a workload."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confirm: int = Field(2, ge=1, le=20)
+    """Windows in a row with drift before it counts as confirmed."""
+
+    clear: int = Field(2, ge=1, le=20)
+    """Windows in a row without drift before confirmed drift counts as over."""
+
+    act_on: tuple[Source, ...] = ("drift", "alert")
+    """What may ask for a re-prune; empty for none."""
+
+    cooldown_hours: float = Field(12.0, ge=0, le=24 * 365)
+    """Least time from the start of one re-prune to the start of the next."""
+
+    maximum_per_day: int = Field(2, ge=1, le=100)
+    """Most re-prunes that are started in any 24 hours."""
+
+
+def windows_between_false_confirmations(false_alarm_rate: float, confirm: int) -> float:
+    """Return the mean number of windows without drift until it is confirmed all the same.
+
+    The mean waiting time for a run of ``confirm`` alarms among independent windows (Feller, An Introduction to
+    Probability Theory, volume 1, XIII.7). Windows are compared with one frozen reference, so they are independent only
+    given that reference: a reference that is unlike the rest by chance shortens the time.
+
+    Args:
+        false_alarm_rate: Chance of an alarm in one window without drift.
+        confirm: Alarms in a row that confirm drift.
+    """
+    p = false_alarm_rate
+    return (1 - p**confirm) / ((1 - p) * p**confirm)

@@ -1,0 +1,171 @@
+"""What the monitor knows, in the store: it outlives the process, and several monitors of one workload share it."""
+
+import threading
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reprune.errors import ConflictError, IntegrityError, StoreError
+from reprune.metrics import DriftMetrics
+from reprune.store import NotFoundError, Store
+from reprune.watch.policy import Source
+
+ROOT = "monitor"
+LAUNCHES = 100
+"""Launches that are remembered."""
+ATTEMPTS = 8
+
+Verdict = Literal["drift", "no drift", "inconclusive", "broken"]
+Outcome = Literal["promoted", "waiting", "rejected", "nothing-to-do", "succeeded", "failed", "lost", "dry-run"]
+Progress = Literal["starting", "running", "not-started"] | Outcome
+"""Of a launch. ``not-started``: the launcher said no, so nothing runs. ``lost``: nobody knows whether it ever ran."""
+
+_T = TypeVar("_T")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Window(_Part):
+    """A window of the prediction log that was looked at."""
+
+    key: str
+    modified: str
+    """When the file was last written, as the store says."""
+    verdict: Verdict
+    summary: str
+    examples: int = 0
+    at: float
+    """When it was judged, seconds since 1970."""
+
+
+class Launch(_Part):
+    """A re-prune that was started, or was about to be."""
+
+    id: str
+    source: Source
+    fingerprint: str
+    """What asked for it; nothing is started twice for the same."""
+    reason: str
+    at: float
+    """When, by the wall clock, seconds since 1970."""
+    steady: float
+    """When, in seconds of watching."""
+    progress: Progress = "starting"
+    handle: str = ""
+    """By what the launcher finds it again."""
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether it may still be running."""
+        return self.progress in ("starting", "running")
+
+
+class State(_Part):
+    """All that is kept from one look at the store to the next."""
+
+    format: Literal[1] = 1
+    steady: float = 0.0
+    wall: float | None = None
+    champion: str | None = None
+    """The version that the counts below are about."""
+    drifted: int = 0
+    """Windows in a row with drift, up to the latest conclusive one."""
+    calm: int = 0
+    """Windows in a row without."""
+    episode: str = ""
+    """The window that confirmed drift began with; empty while drift is not confirmed."""
+    first_drifted: str = ""
+    """The first window of the present row with drift."""
+    windows: dict[str, Window] = {}
+    """Windows of the latest days, by key."""
+    tests: tuple[DriftMetrics, ...] = ()
+    """Tests of the latest conclusive window, the most surprising first."""
+    window_counts: dict[Verdict, int] = {}
+    launches: list[Launch] = Field(default=[], max_length=LAUNCHES)
+    launch_counts: dict[Source, int] = {}
+    refusal_counts: dict[str, int] = {}
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether drift is confirmed."""
+        return bool(self.episode)
+
+    def launch(self, launch_id: str) -> Launch | None:
+        """Return a launch by its identifier."""
+        return next((launch for launch in self.launches if launch.id == launch_id), None)
+
+
+class Keeper:
+    """Reads and changes the state in the store: of two changes at once none is lost.
+
+    Args:
+        store: Where it is kept.
+        workload: Name of the workload.
+    """
+
+    def __init__(self, store: Store, workload: str) -> None:
+        self.key = f"{ROOT}/{workload}/state.json"
+        self._store = store
+        self._lock = threading.Lock()
+        self._was_there = False
+
+    def read(self) -> State:
+        """Return the state as it is in the store; a new one where there is none yet.
+
+        Raises:
+            IntegrityError: It is damaged. Nothing is started then: what was started before is not known.
+            StoreError: It was there, and is gone: so is the store, most likely.
+        """
+        return self._read()[0]
+
+    def change(self, change: Callable[[State], _T]) -> _T:
+        """Let a function change the state, and write it if it did; the function may be called more than once.
+
+        Returns:
+            What the function returned the time that its change was written.
+
+        Raises:
+            IntegrityError: The state is damaged.
+            StoreError: The store cannot be read or written, or others change the state all the time.
+        """
+        with self._lock:
+            for _ in range(ATTEMPTS):
+                state, token, before = self._read()
+                returned = change(state)
+                state.launches = state.launches[-LAUNCHES:]
+                after = state.model_dump_json(indent=1).encode()
+                if after == before:
+                    return returned
+                try:
+                    self._store.put(self.key, after, if_match=token, if_absent=token is None)
+                    self._was_there = True
+                    return returned
+                except ConflictError:
+                    continue
+        raise StoreError(
+            f"{self._store.uri}/{self.key} is changed by others all the time.",
+            "Run one monitor for each workload.",
+        )
+
+    def _read(self) -> tuple[State, str | None, bytes]:
+        try:
+            entry = self._store.entry(self.key)
+        except NotFoundError:
+            if self._was_there:
+                raise StoreError(
+                    f"{self._store.uri}/{self.key} was there, and is gone.",
+                    "Bring the store back. If it was deleted on purpose, start the monitor again.",
+                ) from None
+            return State(), None, b""
+        self._was_there = True
+        try:
+            return State.model_validate_json(entry.data), entry.token, entry.data
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise IntegrityError(
+                f"{self._store.uri}/{self.key} is damaged: {'.'.join(map(str, problem['loc']))} {problem['msg']}.",
+                "Restore it from a backup, or delete it: the monitor then starts anew, and forgets what it started.",
+            ) from None

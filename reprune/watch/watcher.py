@@ -1,0 +1,180 @@
+"""Looking through the prediction log: each new window is judged once, and drift is confirmed over several."""
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from functools import cached_property, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from reprune.champion import ONNX
+from reprune.errors import InputError, RepruneError
+from reprune.metrics import DRIFT_TESTS, DriftMetrics
+from reprune.registry import Champion, Registry
+from reprune.store import NotFoundError, Store
+from reprune.watch import logs
+from reprune.watch.clock import SteadyClock
+from reprune.watch.guard import Request
+from reprune.watch.policy import WatchPolicy
+from reprune.watch.state import Keeper, State, Window
+from reprune.workload import Workload
+
+if TYPE_CHECKING:
+    from reprune.drift.decision import Decision
+    from reprune.tasks import Task
+
+log = logging.getLogger(__name__)
+
+REFERENCE = "reference.safetensors"
+
+
+class Watcher:
+    """Watches one workload's log.
+
+    Args:
+        workload: The workload.
+        store: Where the log, the registry and the state are.
+        keeper: Of the state.
+        clock: For the state.
+    """
+
+    def __init__(self, workload: Workload, store: Store, keeper: Keeper, clock: SteadyClock) -> None:
+        self._workload, self._store, self._keeper, self._clock = workload, store, keeper, clock
+        self._registry = Registry(store, workload.name)
+        self._scratch: TemporaryDirectory[str] | None = None
+        self._fetched = ""
+
+    @cached_property
+    def _task(self) -> "Task":
+        from reprune import tasks
+
+        return tasks.find(self._workload.task)
+
+    def look(self) -> Iterator[Request | None]:
+        """Judge the windows that are new, one after the other.
+
+        Yields:
+            After each window a request for a re-prune, where confirmed drift asks for one, or None.
+
+        Raises:
+            StoreError: The store cannot be read or written; what was judged so far is kept.
+            IntegrityError: The registry, the champion or the state is damaged.
+        """
+        champion = self._registry.champion()
+        state = self._keeper.change(lambda state: self._begin(state, champion))
+        if champion is None:
+            return
+        for key in logs.keys(self._store, self._workload.name, today=self._today(), known=state.windows):
+            window = self._new(key, state, champion)
+            if window is not None:
+                yield self._keeper.change(partial(self._note, found=window, champion=champion))
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._clock.wall(), UTC).date()
+
+    def _begin(self, state: State, champion: Champion | None) -> State:
+        """Take note of the time, and start anew where the champion is another."""
+        state.steady, state.wall = max(state.steady, self._clock.now()), self._clock.wall()
+        version = champion.version if champion else None
+        if state.champion != version:
+            state.champion, state.drifted, state.calm = version, 0, 0
+            state.episode, state.first_drifted, state.tests = "", "", ()
+        return state
+
+    def _new(self, key: str, state: State, champion: Champion) -> "tuple[Window, Decision | None] | None":
+        """Judge a window that was not looked at yet, or was broken and has been written anew."""
+        seen = state.windows.get(key)
+        if seen is not None and seen.verdict != "broken":
+            return None
+        try:
+            modified = self._store.modified(key).isoformat()
+            if seen is not None and seen.modified == modified:
+                return None
+            return self._judge(key, modified, champion)
+        except NotFoundError:
+            return None  # deleted since it was listed
+
+    def _judge(self, key: str, modified: str, champion: Champion) -> "tuple[Window, Decision | None]":
+        from reprune.drift.decision import decide
+
+        version = self._version(champion)
+        decision, examples = None, 0
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / Path(key).name
+            self._store.download(key, path)
+            try:
+                window = logs.read(path)
+                examples = len(window)
+                decision = decide(
+                    champion.version, version, window, self._task, self._workload.drift, seed=self._workload.seed
+                )
+            except InputError as error:
+                log.warning("%s: %s", key, error.message)
+                return Window(
+                    key=key, modified=modified, verdict="broken", summary=error.message, at=self._clock.wall()
+                ), None
+        report = decision.report
+        found = Window(
+            key=key,
+            modified=modified,
+            verdict=report.verdict if report else "inconclusive",
+            summary=report.summary if report else decision.reason,
+            examples=examples,
+            at=self._clock.wall(),
+        )
+        return found, decision
+
+    def _version(self, champion: Champion) -> Path:
+        """Return the folder with the champion's model and reference, fetched once."""
+        if self._scratch is None or self._fetched != champion.version:
+            scratch = TemporaryDirectory(prefix="reprune-champion-")
+            try:
+                self._registry.fetch(champion.version, Path(scratch.name), only=[ONNX, REFERENCE])
+            except RepruneError:
+                scratch.cleanup()
+                raise
+            if self._scratch is not None:
+                self._scratch.cleanup()
+            self._scratch, self._fetched = scratch, champion.version
+        return Path(self._scratch.name)
+
+    def _note(self, state: State, found: "tuple[Window, Decision | None]", champion: Champion) -> Request | None:
+        """Count a window in the state, and return a request where it confirms drift."""
+        window, decision = found
+        seen = state.windows.get(window.key)
+        if seen is not None and seen.modified == window.modified:
+            return None  # another monitor was quicker
+        state.windows[window.key] = window
+        kept = logs.recent(state.windows, today=self._today())
+        state.windows = {key: it for key, it in sorted(state.windows.items()) if key in kept}
+        state.window_counts[window.verdict] = state.window_counts.get(window.verdict, 0) + 1
+        if state.champion != champion.version or decision is None or decision.report is None:
+            return None
+        if window.verdict in ("drift", "no drift"):
+            tests = sorted(decision.report.tests, key=lambda test: test.adjusted_p_value)[:DRIFT_TESTS]
+            state.tests = tuple(DriftMetrics.model_validate(test.model_dump()) for test in tests)
+        follow(state, window, self._workload.monitor)
+        if window.verdict != "drift" or not state.confirmed:
+            return None
+        return Request(
+            source="drift",
+            fingerprint=f"{champion.version[:12]} {state.episode}",
+            reason=f"drift in {state.drifted} windows in a row; {window.summary}",
+        )
+
+
+def follow(state: State, window: Window, policy: WatchPolicy) -> None:
+    """Confirm drift after enough windows in a row, and let it be over after enough without.
+
+    What is broken or too small to conclude anything from changes nothing.
+    """
+    if window.verdict == "drift":
+        state.first_drifted = state.first_drifted or window.key
+        state.drifted, state.calm = state.drifted + 1, 0
+        if not state.confirmed and state.drifted >= policy.confirm:
+            state.episode = state.first_drifted
+    elif window.verdict == "no drift":
+        state.drifted, state.calm, state.first_drifted = 0, state.calm + 1, ""
+        if state.calm >= policy.clear:
+            state.episode = ""

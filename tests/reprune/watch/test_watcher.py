@@ -1,0 +1,137 @@
+"""Windows are judged once each, drift is confirmed over several, and nothing else asks for a re-prune."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from reprune.errors import IntegrityError
+from reprune.store import open_store
+from reprune.watch.clock import SteadyClock
+from reprune.watch.state import Keeper
+from reprune.watch.watcher import Watcher
+from tests.monitoring import production
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_store(tmp_path / "store")
+
+
+@pytest.fixture
+def keeper(store):
+    return Keeper(store, production.NAME)
+
+
+@pytest.fixture
+def watch(store, keeper, tmp_path):
+    production.promote(store, tmp_path / "champion")
+    watcher = Watcher(production.workload(), store, keeper, SteadyClock())
+    return lambda: [request for request in watcher.look() if request is not None]
+
+
+def test_drift_asks_once_it_is_confirmed_and_always_for_the_same_cause(store, keeper, watch):
+    production.log_window(store, "a", seed=10)
+    production.log_window(store, "b", seed=11, shift=1.0)
+    assert watch() == []
+    production.log_window(store, "c", seed=12, shift=1.0)
+    (first,) = watch()
+    production.log_window(store, "d", seed=13, shift=1.0)
+    (second,) = watch()
+    assert first.fingerprint == second.fingerprint
+    assert first.source == "drift" and "2 windows in a row" in first.reason
+    state = keeper.read()
+    assert state.window_counts == {"no drift": 1, "drift": 3} and state.confirmed
+    assert len(state.tests) == 7
+
+
+def test_one_alarm_among_quiet_windows_asks_for_nothing(store, watch):
+    for name, shift in (("a", 1.0), ("b", 0.0), ("c", 1.0), ("d", 0.0)):
+        production.log_window(store, name, seed=10, shift=shift)
+    assert watch() == []
+
+
+def test_confirmed_drift_is_over_after_as_many_quiet_windows(store, keeper, watch):
+    for name, shift in (("a", 1.0), ("b", 1.0), ("c", 0.0)):
+        production.log_window(store, name, seed=10, shift=shift)
+    watch()
+    assert keeper.read().confirmed
+    production.log_window(store, "d", seed=10)
+    watch()
+    assert not keeper.read().confirmed
+
+
+def test_a_window_is_judged_once(store, keeper, watch):
+    production.log_window(store, "a", seed=10, shift=1.0)
+    for _ in range(3):
+        assert watch() == []
+    assert keeper.read().window_counts == {"drift": 1}
+
+
+def test_a_window_that_says_nothing_neither_confirms_nor_ends(store, keeper, watch):
+    production.log_window(store, "a", seed=10, shift=1.0)
+    production.log_window(store, "b", seed=10, count=1, shift=1.0)
+    broken = f"logs/{production.NAME}/{datetime.now(UTC):%Y-%m-%d}/c.npz"
+    store.put(broken, b"PK\x03\x04 half of a window")
+    assert watch() == []
+    state = keeper.read()
+    assert state.window_counts == {"drift": 1, "inconclusive": 1, "broken": 1} and state.drifted == 1
+    assert "c.npz cannot be read" in state.windows[broken].summary
+
+
+def test_a_broken_window_is_looked_at_again_once_it_was_written_anew(store, keeper, watch):
+    key = f"logs/{production.NAME}/{datetime.now(UTC):%Y-%m-%d}/a.npz"
+    store.put(key, b"half")
+    watch()
+    watch()
+    assert keeper.read().window_counts == {"broken": 1}
+    production.log_window(store, "a", seed=10)
+    watch()
+    assert keeper.read().window_counts == {"broken": 1, "no drift": 1}
+
+
+def test_inputs_of_another_model_are_broken(store, keeper, watch):
+    production.log_window(store, "a", seed=10, columns=3)
+    assert watch() == []
+    (window,) = keeper.read().windows.values()
+    assert window.verdict == "broken" and "inputs" in window.summary
+
+
+def test_without_a_champion_nothing_is_judged_and_nothing_asked_for(store, keeper):
+    production.log_window(store, "a", seed=10, shift=1.0)
+    assert list(Watcher(production.workload(), store, keeper, SteadyClock()).look()) == []
+    assert keeper.read().windows == {}
+
+
+def test_another_champion_starts_anew(store, keeper, watch, tmp_path):
+    for name in "ab":
+        production.log_window(store, name, seed=10, shift=1.0)
+    assert watch()
+    production.promote(store, tmp_path / "next", shift=1.0, scale=2.0)
+    assert watch() == []
+    state = keeper.read()
+    assert not state.confirmed and state.drifted == 0 and state.tests == ()
+    production.log_window(store, "c", seed=11, shift=1.0)
+    assert watch() == []
+    assert keeper.read().window_counts == {"drift": 2, "no drift": 1}
+
+
+def test_a_damaged_state_is_refused_and_left_as_it_is(store, keeper, watch):
+    watch()
+    damaged = json.dumps({"format": 1, "launches": "many"}).encode()
+    store.put(keeper.key, damaged)
+    with pytest.raises(IntegrityError, match="launches"):
+        watch()
+    assert store.get(keeper.key) == damaged
+
+
+def test_two_watchers_of_one_store_count_each_window_once(store, keeper, watch):
+    other = Watcher(production.workload(), store, keeper, SteadyClock())
+    for name in "abcd":
+        production.log_window(store, name, seed=10)
+    looks = [iter(other.look()), iter(other.look())]
+    for _ in range(5):
+        for look in looks:
+            next(look, None)
+    watch()
+    assert keeper.read().window_counts == {"no drift": 4}
