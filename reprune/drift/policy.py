@@ -19,6 +19,7 @@ class DriftPolicy(BaseModel):
     minimum_examples: int = Field(30, ge=10)
     """Fewest examples, in the window and in the reference, that anything is concluded from."""
 
-    watch: tuple[Group, ...] = Field(("inputs", "predictions"), min_length=1)
-    """What is compared. ``labels`` is left out by default: a window's labels are often late, and placeholders would
-    look like drift; add it where production data comes with true labels."""
+    watch: tuple[Group, ...] = Field(("inputs", "predictions", "embeddings"), min_length=1)
+    """What is compared. ``labels``, and ``quality`` (whether predictions are right), are left out by default: labels
+    are often late, and placeholders would look like drift; add them where production data comes with true
+    labels."""

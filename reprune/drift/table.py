@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprune.drift.policy import Group
+from reprune.errors import InputError
 
 GROUPS: dict[Group, tuple[str, ...]] = {
     "labels": ("label",),
@@ -76,6 +77,20 @@ def group_of(name: str) -> Group:
     """Return what a column is part of, by its name: ``embedding[3]`` is of the embeddings, what is unknown an input."""
     stem = name.split("[")[0].split(".")[0].rstrip("0123456789").rstrip("_")
     return next((group for group, names in GROUPS.items() if stem in names), "inputs")
+
+
+def agreement(said: Values, truth: Values) -> Categories:
+    """Return whether two columns of categories agree; missing where either is.
+
+    Raises:
+        InputError: One of them holds amounts.
+    """
+    if not isinstance(said, Categories) or not isinstance(truth, Categories):
+        raise InputError("predicted_class or label holds fractions.", "Write both as whole numbers, or as text.")
+    names = {name: place for place, name in enumerate(said.names)}
+    translated = np.array([*(names.get(name, -2) for name in truth.names), -1])[truth.codes]
+    codes = np.where((said.codes < 0) | (translated == -1), -1, said.codes == translated)
+    return Categories(codes.astype(np.int64), ("no", "yes"))
 
 
 def stacked(parts: Sequence[Values]) -> Values:

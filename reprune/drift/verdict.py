@@ -6,6 +6,28 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune.drift.policy import Group
 
+Method = Literal["Anderson-Darling", "Kolmogorov-Smirnov", "G", "MMD²"]
+
+
+class Effect(BaseModel):
+    """How far one column moved, whether or not that is more than chance; from all rows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    psi: float
+    """Population stability index over tenths of the reference, or over categories; missing values are one more."""
+    distance: float
+    """Largest difference of the distribution functions (Kolmogorov-Smirnov), or total variation of categories."""
+    wasserstein: float | None
+    """Mean distance that values moved, in standard deviations of the reference; None for categories."""
+    shift: float | None
+    """Difference of the means in standard deviations of the reference; None for categories, and where the reference
+    does not vary."""
+    missing: tuple[float, float]
+    """Share of rows without a value, in reference and window."""
+    new_categories: tuple[str, ...] = ()
+    """Some of the categories that the reference does not tell apart."""
+
 
 class DriftTest(BaseModel):
     """One test of one window."""
@@ -15,7 +37,7 @@ class DriftTest(BaseModel):
     name: str
     """What was compared: a column, or a whole group jointly."""
     group: Group
-    method: Literal["Kolmogorov-Smirnov", "G", "MMD²"]
+    method: Method
     statistic: float
     threshold: float
     """What the statistic must exceed for an alarm, at these sample sizes."""
@@ -23,9 +45,10 @@ class DriftTest(BaseModel):
     """Of this test on its own."""
     adjusted_p_value: float
     """Over all tests of the window together."""
-    shift: float | None
-    """Difference of the means in standard deviations of the reference; None for categories and joint tests, and
-    where the reference does not vary."""
+    reference_examples: int
+    window_examples: int
+    effect: Effect | None
+    """None for joint tests."""
     alarm: bool
 
 
@@ -37,7 +60,8 @@ class Histogram(BaseModel):
     name: str
     categorical: bool
     edges: tuple[float, ...]
-    """Edges of the bins, one more than bins; the categories themselves where categorical."""
+    """Edges of the bins, one more than bins; empty where categorical."""
+    categories: tuple[str, ...] = ()
     reference: tuple[float, ...]
     """Share of examples in each bin."""
     window: tuple[float, ...]
@@ -59,6 +83,11 @@ class DriftReport(BaseModel):
     """Most surprising first."""
     histograms: tuple[Histogram, ...] = ()
     """Of the columns that moved most."""
+    separability: float | None = None
+    """How well a linear classifier tells window from reference on examples that it has not seen (area under the
+    curve, 0.5 is not at all); only where the alarm is raised."""
+    notes: tuple[str, ...] = ()
+    """What was not compared, and why."""
 
     @property
     def drifted(self) -> bool:

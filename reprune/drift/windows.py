@@ -32,7 +32,7 @@ import pyarrow.compute as pc
 from reprune.drift import formats
 from reprune.drift.frame import Frame
 from reprune.drift.summary import Summary, framed, summarize
-from reprune.drift.table import CLASSES, UNWATCHED, Categories, Chunk, Values, group_of
+from reprune.drift.table import CLASSES, UNWATCHED, Categories, Chunk, Values, agreement, group_of
 from reprune.errors import InputError
 from reprune.store import fetch_file, open_store
 
@@ -117,7 +117,7 @@ def read(window: Window, frame: Frame | None = None, *, ignore: Sequence[str] = 
                 columns["label"] = _joined(batch, labels, path)
             columns.pop("id", None)
             if {"label", "predicted_class"} <= columns.keys() and "correct" not in columns:
-                columns["correct"] = _agreement(columns["predicted_class"], columns["label"])
+                columns["correct"] = agreement(columns["predicted_class"], columns["label"])
             chunk = Chunk(columns, source, start)
             yield chunk
             start += len(chunk)
@@ -249,16 +249,6 @@ def _plain(name: str) -> str:
         return name.lower()
     whole, point, zeros = name.partition(".")
     return whole if point and not zeros.strip("0") and whole.removeprefix("-").isdecimal() else name
-
-
-def _agreement(said: Values, truth: Values) -> Categories:
-    """Return whether two columns of categories agree; missing where either is."""
-    if not isinstance(said, Categories) or not isinstance(truth, Categories):
-        raise InputError("predicted_class or label holds fractions.", "Write both as whole numbers, or as text.")
-    names = {name: place for place, name in enumerate(said.names)}
-    translated = np.array([*(names.get(name, -2) for name in truth.names), -1])[truth.codes]
-    codes = np.where((said.codes < 0) | (translated == -1), -1, said.codes == translated)
-    return Categories(codes.astype(np.int64), ("no", "yes"))
 
 
 def _late_labels(window: Window) -> dict[str, str]:

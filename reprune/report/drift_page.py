@@ -29,9 +29,9 @@ def _tests(report: DriftReport) -> Section:
     left = len(report.tests) - len(shown)
     blocks: list[Block] = [
         Table(
-            ["what", "watched in", "test", "verdict", "statistic", "threshold", "shift", "p alone", "p of all"],
+            ["what", "watched in", "test", "verdict", "statistic", "threshold", "shift", "PSI", "p alone", "p of all"],
             [_row(test) for test in shown],
-            numeric=(4, 5, 6, 7, 8),
+            numeric=(4, 5, 6, 7, 8, 9),
         )
     ]
     if left:
@@ -53,7 +53,8 @@ def _row(test: DriftTest) -> list[str | Cell]:
         Cell("alarm" if test.alarm else "no alarm", tone),
         f"{test.statistic:.3g}",
         f"{test.threshold:.3g}",
-        "" if test.shift is None else f"{test.shift:+.2f} sd",
+        "" if test.effect is None or test.effect.shift is None else f"{test.effect.shift:+.2f} sd",
+        "" if test.effect is None else f"{test.effect.psi:.3f}",
         f"{test.p_value:.3g}",
         f"{test.adjusted_p_value:.3g}",
     ]
@@ -79,10 +80,10 @@ def _distributions(report: DriftReport) -> Section:
 def _paint(histogram: Histogram, canvas: Canvas) -> None:
     axes = canvas.subplots()
     if histogram.categorical:
-        places = range(len(histogram.edges))
+        places = range(len(histogram.categories))
         axes.bar([p - 0.2 for p in places], histogram.reference, 0.4, color=theme.CONTROL, label="reference")
         axes.bar([p + 0.2 for p in places], histogram.window, 0.4, color=theme.PRUNED, label="production")
-        axes.set_xticks(list(places), [f"{edge:g}" for edge in histogram.edges])
+        axes.set_xticks(list(places), histogram.categories)
     else:
         axes.stairs(histogram.reference, histogram.edges, fill=True, color=theme.CONTROL, label="reference")
         axes.stairs(histogram.window, histogram.edges, color=theme.PRUNED, linewidth=1.8, label="production")

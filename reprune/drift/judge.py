@@ -1,0 +1,218 @@
+"""Whether a window's summary differs from its reference's by more than chance, at a stated rate of false alarms.
+
+Where both samples hold every row, all tests are calibrated together by permutation (see `permutation`): exact at any
+size. Larger data has each column tested on all rows, by Kolmogorov-Smirnov and G with their limiting distributions
+and Bonferroni's correction, on half of the false-alarm rate; joint tests look at the samples, on the other half.
+Labels come late and not for all rows: what needs them is tested on the rows that have them, on a share of the rate too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprune.drift import effects, limits
+from reprune.drift.frame import Field
+from reprune.drift.histograms import histograms
+from reprune.drift.permutation import calibrate
+from reprune.drift.policy import DriftPolicy, Group
+from reprune.drift.statistics import AndersonDarling, LikelihoodRatio, MaximumMeanDiscrepancy, Statistic, standardized
+from reprune.drift.summary import Summary
+from reprune.drift.verdict import DriftReport, DriftTest, Method
+from reprune.errors import InputError
+
+LATE: tuple[Group, ...] = ("labels", "quality")
+"""Groups whose values come later, for some rows."""
+
+JOINT: dict[Group, str] = {"inputs": "all inputs jointly", "embeddings": "embeddings jointly"}
+"""Groups whose numbers are also, or only, looked at together."""
+
+FURTHEST = 128.0
+"""Scales beyond which an outlier counts as that far in joint tests."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a test is of: a name, a group, a method, and the column, if it is of one."""
+
+    name: str
+    group: Group
+    method: Method
+    column: int | None = None
+
+
+def judge(
+    reference: Summary, window: Summary, policy: DriftPolicy | None = None, *, seed: int = 0, notes: Sequence[str] = ()
+) -> DriftReport:
+    """Compare a window with its reference.
+
+    Args:
+        reference: Of the data that the window should look like.
+        window: Summarised in the reference's frame, or some columns of it.
+        policy: False-alarm rate, guard of small samples, what is watched.
+        seed: Seed of the permutations.
+        notes: Passed on to the report.
+
+    Raises:
+        InputError: The window was summarised for another reference, or nothing of it is watched.
+    """
+    policy = policy or DriftPolicy()
+    reference, window = _aligned(reference, window, policy)
+    if min(reference.rows, window.rows) < policy.minimum_examples:
+        return inconclusive(reference.rows, window.rows, policy, notes)
+    stages = [stage for stage in _stages(reference, window, policy) if stage.tests]
+    rate = policy.false_alarm_rate / len(stages)
+    found = [test for stage in stages for test in stage.run(rate, len(stages), reference, window, seed)]
+    tests = tuple(sorted(found, key=lambda t: (t.adjusted_p_value, -t.statistic / max(t.threshold, 1e-12))))
+    alarmed = any(test.alarm for test in tests)
+    numbers = [i for i, field in enumerate(reference.frame.fields) if not field.categorical and field.group in JOINT]
+    return DriftReport(
+        verdict="drift" if alarmed else "no drift",
+        summary=_in_words(tests, window.rows),
+        false_alarm_rate=policy.false_alarm_rate,
+        reference_examples=reference.rows,
+        window_examples=window.rows,
+        tests=tests,
+        histograms=histograms([test.name for test in tests], reference, window),
+        separability=effects.separability(reference, window, numbers) if alarmed else None,
+        notes=tuple(notes),
+    )
+
+
+def inconclusive(reference: int, window: int, policy: DriftPolicy, notes: Sequence[str] = ()) -> DriftReport:
+    """Return the report of too few examples."""
+    return DriftReport(
+        verdict="inconclusive",
+        summary=f"inconclusive: {window:,} example{'s' if window != 1 else ''} against {reference:,}, "
+        f"fewer than the {policy.minimum_examples} that anything is concluded from",
+        false_alarm_rate=policy.false_alarm_rate,
+        reference_examples=reference,
+        window_examples=window,
+        notes=tuple(notes),
+    )
+
+
+def _aligned(reference: Summary, window: Summary, policy: DriftPolicy) -> tuple[Summary, Summary]:
+    names = [field.name for field in window.frame.fields if field.group in policy.watch]
+    reference, window = reference.only(names), window.only(names)
+    if reference.frame.sha256 != window.frame.sha256:
+        raise InputError(
+            "The window was summarised for another reference.",
+            "Summarise it for the reference that it is compared with.",
+        )
+    if not names:
+        raise InputError(
+            f"Nothing of the window is watched: there is nothing in {', '.join(policy.watch)}.",
+            "Watch what the window has (drift.watch), or write what is watched.",
+        )
+    return reference, window
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Tests that are calibrated together.
+
+    Attributes:
+        tests: What they are.
+        reference: Rows of the reference's sample that they look at; None for all rows, by counts.
+        window: Likewise.
+    """
+
+    tests: tuple[Named, ...]
+    reference: NDArray[np.bool_] | None
+    window: NDArray[np.bool_] | None
+
+    def run(self, rate: float, stages: int, reference: Summary, window: Summary, seed: int) -> list[DriftTest]:
+        """Return what the tests found, with p-values adjusted for all stages."""
+        if self.reference is None or self.window is None:
+            columns = [test.column for test in self.tests if test.column is not None]
+            calibrated = limits.calibrate(reference, window, columns, false_alarm_rate=rate)
+            sizes = reference.rows, window.rows
+        else:
+            fields = reference.frame.fields
+            pooled = np.concatenate([reference.sample[self.reference], window.sample[self.window]])
+            sizes = int(self.reference.sum()), int(self.window.sum())
+            calibrated = calibrate(
+                _statistics(self.tests, fields, pooled),
+                reference=sizes[0],
+                window=sizes[1],
+                false_alarm_rate=rate,
+                seed=seed,
+            )
+        return [
+            DriftTest(
+                name=test.name,
+                group=test.group,
+                method=test.method,
+                statistic=float(calibrated.observed[k]),
+                threshold=float(calibrated.thresholds[k]),
+                p_value=float(calibrated.p_values[k]),
+                adjusted_p_value=min(1.0, stages * float(calibrated.adjusted_p_values[k])),
+                reference_examples=sizes[0],
+                window_examples=sizes[1],
+                effect=None if test.column is None else effects.effect(reference, window, test.column),
+                alarm=bool(calibrated.adjusted_p_values[k] <= rate),
+            )
+            for k, test in enumerate(self.tests)
+        ]
+
+
+def _stages(reference: Summary, window: Summary, policy: DriftPolicy) -> list[Stage]:
+    fields = list(enumerate(reference.frame.fields))
+    complete = reference.complete and window.complete
+    late = [i for i, f in fields if f.group in LATE and _partial(reference, window, i)]
+    alone = [(i, f) for i, f in fields if f.group != "embeddings" and i not in late]
+    marginal = tuple(
+        Named(f.name, f.group, "G" if f.categorical else "Anderson-Darling" if complete else "Kolmogorov-Smirnov", i)
+        for i, f in sorted(alone, key=lambda it: it[1].categorical)
+    )
+    joint = tuple(
+        Named(name, group, "MMD²") for group, name in JOINT.items() if len(_numbers(reference.frame.fields, group)) > 1
+    )
+    every = tuple(np.ones(len(summary.sample), dtype=bool) for summary in (reference, window))
+    stages = [Stage(marginal + joint, *every)] if complete else [Stage(marginal, None, None), Stage(joint, *every)]
+    late.sort(key=lambda i: reference.frame.fields[i].categorical)
+    known = [np.asarray((~np.isnan(part.sample[:, late])).all(axis=1)) for part in (reference, window)]
+    if late and min(rows.sum() for rows in known) >= policy.minimum_examples:
+        tests = (
+            Named(reference.frame.fields[i].name, reference.frame.fields[i].group, _method(reference, i), i)
+            for i in late
+        )
+        stages.append(Stage(tuple(tests), *known))
+    return stages
+
+
+def _method(reference: Summary, column: int) -> Method:
+    return "G" if reference.frame.fields[column].categorical else "Anderson-Darling"
+
+
+def _partial(reference: Summary, window: Summary, column: int) -> bool:
+    return bool(reference.counts[column][-1] or window.counts[column][-1])
+
+
+def _numbers(fields: Sequence[Field], group: Group) -> list[int]:
+    return [i for i, field in enumerate(fields) if field.group == group and not field.categorical]
+
+
+def _statistics(tests: Sequence[Named], fields: Sequence[Field], pooled: NDArray[np.float64]) -> list[Statistic]:
+    """Return the statistics of the tests, in their order."""
+    amounts = [test.column for test in tests if test.column is not None and test.method == "Anderson-Darling"]
+    statistics: list[Statistic] = [AndersonDarling(pooled[:, amounts])] if amounts else []
+    statistics += [LikelihoodRatio(pooled[:, test.column]) for test in tests if test.method == "G"]
+    for test in tests:
+        if test.method == "MMD²":
+            columns = _numbers(fields, test.group)
+            units = np.array([[fields[i].centre, fields[i].scale] for i in columns])
+            scaled = np.clip((pooled[:, columns] - units[:, 0]) / units[:, 1], -FURTHEST, FURTHEST)
+            statistics.append(MaximumMeanDiscrepancy(standardized(scaled)))
+    return statistics
+
+
+def _in_words(tests: tuple[DriftTest, ...], examples: int) -> str:
+    """Return one line: ``drift: confidence (p 0.0005) and 4 more of 74 tests on 180 examples``."""
+    first, alarms = tests[0], sum(test.alarm for test in tests)
+    if not alarms:
+        return f"no drift: {len(tests)} tests on {examples:,} examples, smallest p {first.adjusted_p_value:.2g}"
+    more = f" and {alarms - 1} more of {len(tests)} tests" if alarms > 1 else f", 1 of {len(tests)} tests,"
+    return f"drift: {first.name} (p {first.adjusted_p_value:.2g}){more} on {examples:,} examples"
