@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint types readmes snapshot clean
+.PHONY: help run test test-all test-cluster lint types readmes snapshot manifests clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,13 @@ readmes: $(STAMP) ## Write each component's README from its docstring
 
 snapshot: $(STAMP) ## Accept the compiled pipeline as it is now
 	$(BIN)/reprune compile digits -o tests/pipelines/snapshots/digits.yaml
+
+manifests: $(STAMP) ## Write the Kubernetes objects that follow from monitoring/
+	$(BIN)/python -m reprune.monitoring.manifests
+
+test-cluster: $(STAMP) ## Test the manifests on a cluster to throw away: KUBECONFIG=... make test-cluster
+	@test -n "$$KUBECONFIG" || { echo "KUBECONFIG names no cluster; make one: kind create cluster --kubeconfig kubeconfig" >&2; exit 2; }
+	$(BIN)/pytest -rs tests/manifests
 
 clean: ## Remove what `make` made, but not the store
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .reprune
