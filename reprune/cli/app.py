@@ -8,7 +8,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from reprune import __version__
-from reprune.cli import advise, benchmark, cluster, gate, inspect, monitor, planning, profile, registry, run, workload
+from reprune.cli import (
+    advise,
+    benchmark,
+    cluster,
+    drift,
+    gate,
+    inspect,
+    monitor,
+    planning,
+    profile,
+    registry,
+    run,
+    workload,
+)
 from reprune.errors import RepruneError
 
 app = typer.Typer(
@@ -20,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for group in (run, workload, inspect, planning, advise, benchmark, profile, gate, registry, cluster, monitor):
+for group in (run, workload, inspect, planning, advise, benchmark, profile, gate, drift, registry, cluster, monitor):
     group.register(app)
 
 

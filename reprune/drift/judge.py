@@ -1,9 +1,10 @@
 """Whether a window's summary differs from its reference's by more than chance, at a stated rate of false alarms.
 
-Where both samples hold every row, all tests are calibrated together by permutation (see `permutation`): exact at any
-size. Larger data has each column tested on all rows, by Kolmogorov-Smirnov and G with their limiting distributions
-and Bonferroni's correction, on half of the false-alarm rate; joint tests look at the samples, on the other half.
-Labels come late and not for all rows: what needs them is tested on the rows that have them, on a share of the rate too.
+Where the sample of either holds every row, all tests are calibrated together by permutation of the samples (see
+`permutation`): exact at any size. Where both are larger, each column is tested on all rows, by Kolmogorov-Smirnov and
+G with their limiting distributions and Bonferroni's correction, on half of the false-alarm rate; joint tests look at
+the samples, on the other half. Labels come late and not for all rows: what needs them is tested on the rows that have
+them, on a share of the rate too.
 """
 
 from collections.abc import Sequence
@@ -80,6 +81,21 @@ def judge(
     )
 
 
+def watched(summary: Summary, policy: DriftPolicy) -> Summary:
+    """Return the summary of the columns that a policy watches.
+
+    Raises:
+        InputError: There are none.
+    """
+    names = [field.name for field in summary.frame.fields if field.group in policy.watch]
+    if not names:
+        raise InputError(
+            f"Nothing is watched: no column is of {' or '.join(policy.watch)}.",
+            "Watch groups that there are (drift.watch, --watch), or write what is watched.",
+        )
+    return summary.only(names)
+
+
 def inconclusive(reference: int, window: int, policy: DriftPolicy, notes: Sequence[str] = ()) -> DriftReport:
     """Return the report of too few examples."""
     return DriftReport(
@@ -94,17 +110,12 @@ def inconclusive(reference: int, window: int, policy: DriftPolicy, notes: Sequen
 
 
 def _aligned(reference: Summary, window: Summary, policy: DriftPolicy) -> tuple[Summary, Summary]:
-    names = [field.name for field in window.frame.fields if field.group in policy.watch]
-    reference, window = reference.only(names), window.only(names)
+    window = watched(window, policy)
+    reference = reference.only([field.name for field in window.frame.fields])
     if reference.frame.sha256 != window.frame.sha256:
         raise InputError(
             "The window was summarised for another reference.",
             "Summarise it for the reference that it is compared with.",
-        )
-    if not names:
-        raise InputError(
-            f"Nothing of the window is watched: there is nothing in {', '.join(policy.watch)}.",
-            "Watch what the window has (drift.watch), or write what is watched.",
         )
     return reference, window
 
@@ -160,7 +171,7 @@ class Stage:
 
 def _stages(reference: Summary, window: Summary, policy: DriftPolicy) -> list[Stage]:
     fields = list(enumerate(reference.frame.fields))
-    complete = reference.complete and window.complete
+    complete = reference.complete or window.complete
     late = [i for i, f in fields if f.group in LATE and _partial(reference, window, i)]
     alone = [(i, f) for i, f in fields if f.group != "embeddings" and i not in late]
     marginal = tuple(

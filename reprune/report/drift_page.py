@@ -20,8 +20,19 @@ def render(decision: Decision) -> str:
     if report is None or not report.tests:
         sections = [Section("No tests ran", [Note(decision.reason)])]
     else:
-        sections = [_tests(report), _distributions(report)]
+        sections = _sections(report)
     return page("Drift", decision.reason, sections, badge=(decision.action, tone))
+
+
+def render_report(report: DriftReport, compared: str) -> str:
+    """Return the page of a comparison; ``compared`` says of what with what."""
+    tone: Tone = {"drift": "warn", "no drift": "good", "inconclusive": "plain"}[report.verdict]  # type: ignore[assignment]
+    sections = _sections(report) if report.tests else [Section("No tests ran", [Note(report.summary)])]
+    return page(f"Drift of {compared}", report.summary, sections, badge=(report.verdict, tone))
+
+
+def _sections(report: DriftReport) -> list[Section]:
+    return [_tests(report), _effects(report), _distributions(report)]
 
 
 def _tests(report: DriftReport) -> Section:
@@ -29,9 +40,9 @@ def _tests(report: DriftReport) -> Section:
     left = len(report.tests) - len(shown)
     blocks: list[Block] = [
         Table(
-            ["what", "watched in", "test", "verdict", "statistic", "threshold", "shift", "PSI", "p alone", "p of all"],
+            ["what", "watched in", "test", "verdict", "statistic", "threshold", "shift", "p alone", "p of all"],
             [_row(test) for test in shown],
-            numeric=(4, 5, 6, 7, 8, 9),
+            numeric=(4, 5, 6, 7, 8),
         )
     ]
     if left:
@@ -54,10 +65,36 @@ def _row(test: DriftTest) -> list[str | Cell]:
         f"{test.statistic:.3g}",
         f"{test.threshold:.3g}",
         "" if test.effect is None or test.effect.shift is None else f"{test.effect.shift:+.2f} sd",
-        "" if test.effect is None else f"{test.effect.psi:.3f}",
         f"{test.p_value:.3g}",
         f"{test.adjusted_p_value:.3g}",
     ]
+
+
+def _effects(report: DriftReport) -> Section:
+    rows: list[list[str | Cell]] = [
+        [
+            test.name,
+            f"{test.effect.psi:.3f}",
+            f"{test.effect.distance:.3f}",
+            "" if test.effect.wasserstein is None else f"{test.effect.wasserstein:.2f} sd",
+            f"{test.effect.missing[0]:.1%}",
+            f"{test.effect.missing[1]:.1%}",
+            ", ".join(test.effect.new_categories),
+        ]
+        for test in report.tests
+        if test.effect is not None
+    ]
+    headings = ["what", "PSI", "distance", "Wasserstein", "missing before", "missing now", "new categories"]
+    blocks: list[Block] = [Table(headings, rows[:ROWS], numeric=(1, 2, 3, 4, 5))] if rows else []
+    if report.separability is not None:
+        blocks.append(
+            Note(
+                f"A linear classifier tells the two apart with an area under the curve of "
+                f"{report.separability:.2f} (0.5 is not at all)."
+            )
+        )
+    blocks += [Note(note, tone="warn") for note in report.notes]
+    return Section("How far", blocks, lead="Sizes of effects, from all rows; no threshold is put on them.")
 
 
 def _distributions(report: DriftReport) -> Section:

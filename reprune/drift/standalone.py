@@ -1,0 +1,140 @@
+"""Drift by itself, as a CI job asks for it: a window and what it is compared with, however they are named."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reprune.champion import ONNX, champion
+from reprune.drift import summary_file, windows
+from reprune.drift.judge import judge, watched
+from reprune.drift.policy import DriftPolicy
+from reprune.drift.summary import Summary
+from reprune.drift.verdict import DriftReport
+from reprune.errors import InputError
+from reprune.registry import Registry, workloads
+from reprune.store import Store, fetch_file
+from reprune.workload import Workload
+
+REFERENCE = "reference.safetensors"
+"""What a version in the registry keeps its reference in."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared, and what was found.
+
+    Attributes:
+        reference: In words.
+        window: In words.
+        report: Verdict, tests and distributions.
+    """
+
+    reference: str
+    window: str
+    report: DriftReport
+
+
+def compare(
+    reference: str,
+    window: str,
+    policy: DriftPolicy,
+    *,
+    store: Store,
+    scratch: Path,
+    ignore: Sequence[str] = (),
+    seed: int = 0,
+) -> Comparison:
+    """Compare a window in files with a reference.
+
+    Args:
+        reference: See `load_reference`.
+        window: A file or folder, here or on S3; its layout is described in `windows`.
+        policy: False-alarm rate, guard of small samples, what is watched.
+        store: Where workloads are looked up.
+        scratch: A folder for what is fetched.
+        ignore: Columns to leave out.
+        seed: Seed of the permutations.
+
+    Raises:
+        InputError: One of them cannot be read, or they do not go together.
+        IntegrityError: A version's reference is damaged.
+    """
+    known = watched(load_reference(reference, store, scratch / "reference", ignore=ignore), policy)
+    known = known.only([field.name for field in known.frame.fields if field.name not in ignore])
+    found = windows.summarize_window(windows.find(window, scratch / "window"), known.frame, ignore=ignore)
+    return Comparison(reference, window, judge(known, found.summary, policy, seed=seed, notes=found.notes))
+
+
+def load_reference(name: str, store: Store, scratch: Path, *, ignore: Sequence[str] = ()) -> Summary:
+    """Return the reference that a name stands for.
+
+    Args:
+        name: A workload of the store, for its champion; ``WORKLOAD@VERSION``; a summary or a champion's reference as a
+            ``.safetensors`` file; or data, as a file or folder.
+        store: Where workloads are looked up.
+        scratch: A folder for what is fetched.
+        ignore: Columns of data to pass over.
+
+    Raises:
+        InputError: There is no such thing, or it cannot be read.
+        IntegrityError: A champion's reference is damaged.
+    """
+    workload, at, version = name.partition("@")
+    if "/" not in name and not Path(name).exists() and workload in workloads(store):
+        chosen = version if at else champion(workload, store.uri).version.id
+        folder = Registry(store, workload).fetch(chosen, scratch / "version", only=[REFERENCE])
+        return _of_champion(folder / REFERENCE)
+    if not name.endswith(".safetensors"):
+        return windows.summarize_reference(windows.find(name, scratch), ignore=ignore)
+    scratch.mkdir(parents=True, exist_ok=True)
+    path = fetch_file(name, scratch)
+    if not path.is_file():
+        raise InputError(f"There is no file {name}.", "Write a reference with `reprune reference`.")
+    return _of_champion(path) if not summary_file.is_summary(path) else summary_file.load(path)
+
+
+def _of_champion(path: Path) -> Summary:
+    from reprune.drift import detect
+    from reprune.drift.reference import Reference
+
+    return detect.summary(Reference.load(path).sample)
+
+
+def compare_production(
+    workload: Workload, policy: DriftPolicy, *, store: Store, scratch: Path, window: str | None = None
+) -> Comparison:
+    """Compare a workload's production split with its champion's reference, as the pipeline's first step does.
+
+    Args:
+        workload: Names data, task and champion.
+        policy: False-alarm rate, guard of small samples, what is watched.
+        store: Where the champion is.
+        scratch: A folder for what is fetched.
+        window: An ``.npz`` file of ``inputs`` and ``targets`` in place of the production split.
+
+    Raises:
+        InputError: There is no champion yet, or no production data.
+        IntegrityError: The champion's reference is missing, damaged, or of another model.
+    """
+    from reprune import tasks
+    from reprune.data import Data
+    from reprune.drift.detect import detect
+    from reprune.drift.reference import Reference
+
+    data = Data(
+        workload.model_copy(update={"splits": workload.splits | {"production": window}}) if window else workload
+    )
+    production = data.production()
+    if production is None:
+        raise InputError(f"{workload.name} has no production split.", "Give one under `splits`, or name a --window.")
+    version = champion(workload.name, store.uri).version
+    folder = Registry(store, workload.name).fetch(version.id, scratch / "version", only=[ONNX, REFERENCE])
+    report = detect(
+        Reference.load(folder / REFERENCE),
+        production,
+        folder / ONNX,
+        tasks.find(workload.task),
+        policy,
+        seed=workload.seed,
+    )
+    return Comparison(f"{workload.name}@{version.id[:12]}", window or "the production split", report)
