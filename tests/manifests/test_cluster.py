@@ -1,6 +1,12 @@
 """The manifests on a real API server."""
 
+import json
+
 import pytest
+import yaml
+
+from reprune import workload
+from reprune.pipelines.compiling import compile_resources
 
 MONITOR = "system:serviceaccount:reprune:reprune-monitor"
 
@@ -13,11 +19,6 @@ def test_the_server_takes_every_object(kubectl, for_this_server, request, name):
 
 
 def test_the_server_takes_the_pipeline_as_resources(kubectl, tmp_path):
-    import yaml
-
-    from reprune import workload
-    from reprune.pipelines.compiling import compile_resources
-
     file = tmp_path / "pipeline.yaml"
     compile_resources(workload.load("digits"), file, store="s3://models/reprune", namespace="kubeflow")
     objects = list(yaml.safe_load_all(file.read_text()))
@@ -26,16 +27,25 @@ def test_the_server_takes_the_pipeline_as_resources(kubectl, tmp_path):
 
 @pytest.fixture(scope="module")
 def may(kubectl, production):
+    """Ask whether the monitor may do a thing, by the review that Kubeflow Pipelines itself asks for."""
     kubectl("apply", objects=[it for it in production if it["kind"] in ("Role", "RoleBinding", "ServiceAccount")])
 
-    def ask(verb, resource, namespace="kubeflow"):
-        arguments = ("auth", "can-i", verb, resource, "--as", MONITOR, "-n", namespace)
-        return kubectl(*arguments, check=False).stdout.strip() == "yes"
+    def ask(verb, resource, group, namespace="kubeflow"):
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": MONITOR,
+                "groups": ["system:serviceaccounts", "system:serviceaccounts:reprune", "system:authenticated"],
+                "resourceAttributes": {"verb": verb, "group": group, "resource": resource, "namespace": namespace},
+            },
+        }
+        return json.loads(kubectl("create", "-o", "json", objects=[review]).stdout)["status"]["allowed"]
 
     return ask
 
 
-GROUP = "pipelines.kubeflow.org"
+PIPELINES = "pipelines.kubeflow.org"
 
 
 @pytest.mark.parametrize(
@@ -43,25 +53,25 @@ GROUP = "pipelines.kubeflow.org"
     [("create", "runs"), ("get", "runs"), ("list", "runs"), ("get", "pipelines"), ("get", "experiments")],
 )
 def test_the_monitor_may_start_runs(may, verb, resource):
-    assert may(verb, f"{resource}.{GROUP}")
+    assert may(verb, resource, PIPELINES)
 
 
 @pytest.mark.parametrize(
-    ("verb", "resource", "namespace"),
+    ("verb", "resource", "group", "namespace"),
     [
-        ("delete", f"runs.{GROUP}", "kubeflow"),
-        ("terminate", f"runs.{GROUP}", "kubeflow"),
-        ("create", f"pipelines.{GROUP}", "kubeflow"),
-        ("create", f"jobs.{GROUP}", "kubeflow"),
-        ("create", f"runs.{GROUP}", "default"),
-        ("get", "secrets", "kubeflow"),
-        ("get", "secrets", "reprune"),
-        ("get", "pods", "reprune"),
-        ("create", "pods", "kubeflow"),
-        ("create", "workflows.argoproj.io", "kubeflow"),
-        ("patch", "inferenceservices.serving.kserve.io", "kubeflow"),
-        ("*", "*", "reprune"),
+        ("delete", "runs", PIPELINES, "kubeflow"),
+        ("terminate", "runs", PIPELINES, "kubeflow"),
+        ("create", "pipelines", PIPELINES, "kubeflow"),
+        ("create", "jobs", PIPELINES, "kubeflow"),
+        ("create", "runs", PIPELINES, "default"),
+        ("get", "secrets", "", "kubeflow"),
+        ("get", "secrets", "", "reprune"),
+        ("list", "pods", "", "reprune"),
+        ("create", "pods", "", "kubeflow"),
+        ("create", "workflows", "argoproj.io", "kubeflow"),
+        ("patch", "inferenceservices", "serving.kserve.io", "kubeflow"),
+        ("*", "*", "*", "reprune"),
     ],
 )
-def test_the_monitor_may_do_nothing_else(may, verb, resource, namespace):
-    assert not may(verb, resource, namespace)
+def test_the_monitor_may_do_nothing_else(may, verb, resource, group, namespace):
+    assert not may(verb, resource, group, namespace)
