@@ -1,11 +1,10 @@
-"""Where a re-prune runs: nowhere (a dry run), on this machine, or on a Kubeflow Pipelines server."""
+"""Where a re-prune runs: nowhere (a dry run), or on this machine; `reprune.monitoring.kubeflow` has a third place."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from reprune.errors import StepError
 from reprune.watch.state import Launch, Outcome
@@ -92,83 +91,6 @@ class Local:
 
     def _file(self, launch: Launch, suffix: str) -> Path:
         return self._folder / f"{launch.id}.{suffix}"
-
-
-class Kubeflow:
-    """Starts a run of the newest version of an uploaded pipeline.
-
-    A run is named after its launch, so that one whose start was cut short is found again and not started twice.
-
-    Args:
-        host: Address of the Kubeflow Pipelines API.
-        pipeline: Name of the pipeline, as it was uploaded.
-        namespace: Namespace of the user, where the server has several.
-    """
-
-    dry_run = False
-
-    def __init__(self, host: str, pipeline: str, namespace: str | None = None) -> None:
-        self._host, self._pipeline, self._namespace = host, pipeline, namespace
-
-    def start(self, launch: Launch) -> str:
-        """Start the run, and return its identifier."""
-        with _told(self._host):
-            client = self._client()
-            pipeline = client.get_pipeline_id(self._pipeline)
-            if pipeline is None:
-                raise StepError(
-                    f"{self._host} has no pipeline {self._pipeline!r}.", "Upload it: reprune compile, then upload."
-                )
-            versions = client.list_pipeline_versions(pipeline, page_size=1, sort_by="created_at desc")
-            run = client.run_pipeline(
-                client.create_experiment(self._pipeline, namespace=self._namespace).experiment_id,
-                self._name(launch),
-                pipeline_id=pipeline,
-                version_id=versions.pipeline_versions[0].pipeline_version_id,
-                params={"trigger": "alert"},
-            )
-            return str(run.run_id)
-
-    def find(self, launch: Launch) -> str | None:
-        """Return the identifier of the run by this launch's name."""
-        wanted = {"predicates": [{"operation": "EQUALS", "key": "name", "stringValue": self._name(launch)}]}
-        with _told(self._host):
-            found = self._client().list_runs(page_size=1, namespace=self._namespace, filter=json.dumps(wanted)).runs
-        return str(found[0].run_id) if found else None
-
-    def outcome(self, launch: Launch) -> Outcome | None:
-        """Return how the run ended."""
-        with _told(self._host):
-            state = self._client().get_run(launch.handle).state
-        if state == "SUCCEEDED":
-            return "succeeded"
-        return "failed" if state in ("FAILED", "CANCELED", "SKIPPED") else None
-
-    def _name(self, launch: Launch) -> str:
-        return f"{self._pipeline}-{launch.id}"
-
-    def _client(self) -> Any:
-        import kfp
-
-        return kfp.Client(host=self._host, namespace=self._namespace or "kubeflow")
-
-
-class _told:
-    """Turns what kfp raises into an error that says what to do."""
-
-    def __init__(self, host: str) -> None:
-        self._host = host
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, StepError):
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise StepError(
-                f"Kubeflow Pipelines at {self._host} does not do it: {first[:300]}",
-                "Check its address, and that the monitor may start runs.",
-            ) from error
 
 
 def _started(pid: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from reprune.cli.cluster import HostOption, NamespaceOption
 from reprune.cli.options import DEFAULT_STORE, EndpointOption, StoreOption, use_endpoint
 from reprune.errors import InputError
 
@@ -55,14 +56,8 @@ def monitor(
             show_default=False,
         ),
     ] = None,
-    host: Annotated[
-        str | None,
-        typer.Option("--kubeflow-host", metavar="URL", help="Kubeflow Pipelines API.", envvar="KF_PIPELINES_ENDPOINT"),
-    ] = None,
-    namespace: Annotated[
-        str | None,
-        typer.Option("--namespace", help="Namespace of the user, where Kubeflow has several.", show_default=False),
-    ] = None,
+    host: HostOption = None,
+    namespace: NamespaceOption = None,
     store: StoreOption = DEFAULT_STORE,
     endpoint_url: EndpointOption = None,
 ) -> None:
@@ -123,10 +118,10 @@ def _address(listen: str) -> tuple[str, int]:
 def _launcher(
     start: str, reference: str, workload: "Workload", store: str, host: str | None, namespace: str | None
 ) -> "Launcher":
-    from reprune.monitoring import launchers
-
-    if start == "local":
-        return launchers.Local(reference, store, FOLDER.resolve())
     if start == "kubeflow":
-        return launchers.Kubeflow(host, f"reprune-{workload.name}", namespace)
-    return launchers.DryRun()
+        from reprune.monitoring.kubeflow import Kubeflow
+
+        return Kubeflow(workload.name, host, namespace, workload.cluster.service_account)
+    from reprune.monitoring.launchers import DryRun, Local
+
+    return Local(reference, store, FOLDER.resolve()) if start == "local" else DryRun()

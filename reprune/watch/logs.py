@@ -2,35 +2,36 @@
 
 Layout::
 
-    logs/<workload>/<YYYY-MM-DD>/<name>.npz
+    logs/<workload>/<YYYY-MM-DD>/<name>.npz (or .parquet, .csv)
 
-A window is a NumPy archive of arrays with one row an example:
-
-- ``inputs``, or ``inputs.<name>`` for each input of a model that takes several by name: what the model was called with;
-- ``labels``, where they are known: the truth, one an example;
-- anything else (scores, the version that answered, times) is kept and not looked at: predictions are made anew by the
-  champion that the reference belongs to.
+A window holds one row a prediction, in columns as `reprune.drift.windows` names them: an input is under the name that
+the ONNX graph has for it (``input``, where the model takes one tensor), the truth, where it is known, is ``label``.
+Predictions are not needed: those of the champion that the reference belongs to are made anew. Files whose names begin
+with ``labels`` are no windows.
 
 Windows are taken in the order of their keys, so let names of one day sort by time (``1430-host7.npz``).
 """
 
 import re
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reprune.errors import InputError
 from reprune.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 ROOT = "logs"
-SUFFIX = ".npz"
+SINGLE = "input"
+"""Name of the input of a model that takes one tensor."""
+LABELS = "labels"
+SUFFIXES = (".npz", ".parquet", ".csv")
 DAYS = 3
 """Days back, by the name of the folder, that are looked through for windows that land late."""
 MOST_DAYS = 31
@@ -43,11 +44,11 @@ class Window:
     """Examples of a window as a map-style dataset of ``(input, target)``; the target is empty where no label is known.
 
     Args:
-        inputs: Tensors by name; a single one named ``""`` stands for itself.
+        inputs: Tensors by name; one alone that is called ``input`` stands for itself.
         labels: One an example, or None.
     """
 
-    def __init__(self, inputs: dict[str, Any], labels: Any | None) -> None:
+    def __init__(self, inputs: "dict[str, Tensor]", labels: "Tensor | None") -> None:
         import torch
 
         self._inputs, self._labels = inputs, labels
@@ -56,65 +57,84 @@ class Window:
     def __len__(self) -> int:
         return len(next(iter(self._inputs.values())))
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> "tuple[Tensor | dict[str, Tensor], Tensor]":
         if index >= len(self):
             raise IndexError(index)
         row = {name: values[index] for name, values in self._inputs.items()}
-        return row.get("", row), self._unknown if self._labels is None else self._labels[index]
+        label = self._unknown if self._labels is None else self._labels[index]
+        return (row[SINGLE] if row.keys() == {SINGLE} else row), label
 
 
 def write(
     store: Store, workload: str, name: str, arrays: "Mapping[str, np.ndarray]", *, day: date | None = None
 ) -> str:
-    """Write a window to the log, whole or not at all, and return its key.
+    """Write a window to the log, whole or not at all, and return its key; an example for whoever serves the model.
 
     Args:
         store: The store that the monitor watches.
         workload: Name of the workload.
         name: Name of the window, unique on its day.
-        arrays: ``inputs`` (or ``inputs.<name>``), ``labels`` where they are known, and whatever else is to be kept.
+        arrays: ``input`` (or each input by its name), ``label`` where it is known, and whatever else is to be kept.
         day: In UTC; by default today.
-
-    Raises:
-        InputError: The arrays are no window.
     """
     import numpy as np
 
-    named = {key: np.asarray(value) for key, value in arrays.items()}
-    _check(named, name)
-    key = f"{ROOT}/{workload}/{day or datetime.now(UTC).date():%Y-%m-%d}/{name}{SUFFIX}"
     with TemporaryDirectory() as folder:
         file = Path(folder) / "window.npz"
-        np.savez(file, **named)  # type: ignore[arg-type]  # names of arrays, not of options
+        np.savez(file, **{key: np.asarray(value) for key, value in arrays.items()})  # type: ignore[arg-type]
+        key = f"{ROOT}/{workload}/{day or datetime.now(UTC).date():%Y-%m-%d}/{name}.npz"
         store.upload(file, key)
     return key
 
 
-def read(path: Path) -> Window:
+def read(path: Path, shapes: "Mapping[str, Sequence[int | None]]") -> Window:
     """Read a window.
 
+    Args:
+        path: The file.
+        shapes: Of one example, by the names of the inputs, None for sizes that may differ; a flat list takes it.
+
     Raises:
-        InputError: The file is damaged, or no window.
+        InputError: The file is damaged, or no window of these inputs.
     """
-    import numpy as np
     import torch
 
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            named = {key: archive[key] for key in archive.files if key == "labels" or _is_input(key)}
-        tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in named.items()}
-    except (ValueError, OSError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    columns = {name: torch.from_numpy(values) for name, values in _columns(path, shapes).items()}
+    label = columns.pop("label", None)
+    missing = [name for name in shapes if name not in columns]
+    if missing:
         raise InputError(
-            f"{path.name} cannot be read as a window: {error}.",
-            "Write it whole, with reprune.watch.logs.write or numpy.savez: inputs=..., and labels=... where known.",
-        ) from None
-    _check(named, path.name)
-    inputs = {
-        key.removeprefix("inputs").removeprefix("."): value.float() if value.is_floating_point() else value
-        for key, value in tensors.items()
-        if _is_input(key)
-    }
-    return Window(inputs, tensors.get("labels"))
+            f"{path.name} lacks {', '.join(missing)}, which the champion takes.",
+            "Write the model's inputs under the names that its ONNX graph has for them, one row a prediction.",
+        )
+    for name, values in columns.items():
+        sizes = [size for size in shapes[name] if size is not None]
+        if len(sizes) == len(shapes[name]) and prod(values.shape[1:]) == prod(sizes):
+            columns[name] = values.reshape(len(values), *sizes)
+    return Window({name: it.float() if it.is_floating_point() else it for name, it in columns.items()}, label)
+
+
+def _columns(path: Path, inputs: Collection[str]) -> "dict[str, np.ndarray]":
+    """Return the inputs of a window, and its labels where they are numbers and known for every row."""
+    import numpy as np
+    import pyarrow as pa
+
+    from reprune.drift import formats
+
+    parts: dict[str, list[np.ndarray]] = {}
+    for batch in formats.batches(path, {}, skip=()):
+        for name, column in batch.items():
+            if name == "label" or name in inputs:
+                values = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column
+                parts.setdefault(name, []).append(np.asarray(values))
+    columns = {name: np.array(np.concatenate(values)) for name, values in parts.items()}
+    label = columns.get("label")
+    if label is not None and (label.dtype.kind not in "iuf" or (label.dtype.kind == "f" and np.isnan(label).any())):
+        del columns["label"]
+    for name, values in columns.items():
+        if values.dtype.kind not in "iufb":
+            raise InputError(f"{path.name}: {name!r} holds no numbers.", "Write inputs as the model takes them.")
+    return columns
 
 
 def keys(store: Store, workload: str, *, today: date, known: Iterable[str] = ()) -> Iterator[str]:
@@ -133,7 +153,8 @@ def keys(store: Store, workload: str, *, today: date, known: Iterable[str] = ())
     day = max(day, last - timedelta(days=MOST_DAYS))
     while day <= last:
         prefix = f"{ROOT}/{workload}/{day:%Y-%m-%d}/"
-        yield from (key for key in store.list(prefix) if key.endswith(SUFFIX))
+        names = ((key, key.removeprefix(prefix)) for key in store.list(prefix))
+        yield from (key for key, name in names if name.endswith(SUFFIXES) and not name.startswith(LABELS))
         day += timedelta(days=1)
 
 
@@ -167,23 +188,3 @@ def _day_of(key: str) -> date | None:
         return date.fromisoformat(parts[2])
     except ValueError:
         return None
-
-
-def _is_input(key: str) -> bool:
-    return key == "inputs" or (key.startswith("inputs.") and len(key) > len("inputs."))
-
-
-def _check(named: "Mapping[str, np.ndarray]", name: str) -> None:
-    inputs = {key: value for key, value in named.items() if _is_input(key)}
-    if not inputs or ("inputs" in inputs and len(inputs) > 1):
-        raise InputError(
-            f"{name} is no window: its arrays are {', '.join(sorted(named)) or 'none at all'}.",
-            "Give inputs, or inputs.<name> for each input of the model.",
-        )
-    lengths = {key: value.shape[0] if value.ndim else -1 for key, value in named.items()}
-    used = {key: lengths[key] for key in (*inputs, "labels") if key in lengths}
-    if len(set(used.values())) > 1 or -1 in used.values():
-        raise InputError(
-            f"{name} is no window: rows: {', '.join(f'{count} of {key}' for key, count in sorted(used.items()))}.",
-            "Give every array one row an example.",
-        )

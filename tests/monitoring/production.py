@@ -60,5 +60,5 @@ def promote(store, folder, *, shift=0.0, scale=1.0, name=NAME):
 
 
 def log_window(store, name, *, count=100, seed=2, shift=0.0, columns=4, day=None):
-    arrays = {"inputs": inputs(count, seed, shift, columns)}
+    arrays = {"input": inputs(count, seed, shift, columns)}
     return logs.write(store, NAME, name, arrays, day=day or datetime.now(UTC).date())

@@ -3,6 +3,8 @@
 from datetime import date, timedelta
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -19,8 +21,11 @@ def store(tmp_path):
     return open_store(tmp_path / "store")
 
 
+SHAPES = {"input": [3]}
+
+
 def put(store, name, day=TODAY):
-    return logs.write(store, "digits", name, {"inputs": np.zeros((2, 3), np.float32)}, day=day)
+    return logs.write(store, "digits", name, {"input": np.zeros((2, 3), np.float32)}, day=day)
 
 
 def listed(store, today=TODAY, known=()):
@@ -28,49 +33,63 @@ def listed(store, today=TODAY, known=()):
 
 
 def test_what_is_written_is_read_again(store, tmp_path):
-    arrays = {"inputs": np.arange(6.0).reshape(2, 3), "labels": np.array([1, 0]), "scores": np.zeros((2, 5))}
+    arrays = {"input": np.arange(6.0).reshape(2, 3), "label": np.array([1, 0]), "score": np.zeros((2, 5))}
     key = logs.write(store, "digits", "1430-a", arrays, day=TODAY)
     assert key == "logs/digits/2026-11-21/1430-a.npz"
     store.download(key, tmp_path / "a.npz")
-    inputs, labels = next(iter_batches(logs.read(tmp_path / "a.npz")))
+    inputs, labels = next(iter_batches(logs.read(tmp_path / "a.npz", SHAPES)))
     assert inputs.dtype == torch.float32 and inputs.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert labels.tolist() == [1, 0]
 
 
 def test_a_model_of_several_inputs_and_no_labels(tmp_path):
-    named = {"inputs.tokens": np.zeros((3, 4), np.int64), "inputs.mask": np.ones((3, 4), np.int64)}
-    np.savez(tmp_path / "a.npz", **named)
-    inputs, labels = next(iter_batches(logs.read(tmp_path / "a.npz")))
+    np.savez(tmp_path / "a.npz", tokens=np.zeros((3, 4), np.int64), mask=np.ones((3, 4), np.int64))
+    inputs, labels = next(iter_batches(logs.read(tmp_path / "a.npz", {"tokens": [None], "mask": [None]})))
     assert {name: list(value.shape) for name, value in inputs.items()} == {"tokens": [3, 4], "mask": [3, 4]}
     assert labels.shape == (3, 0)
+
+
+def test_a_list_in_a_parquet_file_takes_the_shape_of_the_input(tmp_path):
+    rows = {"input": [[float(i)] * 64 for i in range(5)], "host": ["a"] * 5, "label": [1, None, 2, 3, 4]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    inputs, labels = next(iter_batches(logs.read(tmp_path / "a.parquet", {"input": [1, 8, 8]})))
+    assert inputs.shape == (5, 1, 8, 8) and float(inputs[4].mean()) == 4
+    assert labels.shape == (5, 0), "not every label is known"
 
 
 @pytest.mark.parametrize(
     "arrays",
     [
         {},
-        {"labels": np.zeros(3)},
-        {"inputs": np.zeros(())},
-        {"inputs": np.zeros((3, 2)), "labels": np.zeros(2)},
-        {"inputs": np.zeros((3, 2)), "inputs.a": np.zeros((3, 2))},
-        {"inputs": np.array([{"a": 1}], dtype=object)},
-        {"inputs": np.array(["a", "b"])},
+        {"label": np.zeros(3)},
+        {"input": np.zeros(())},
+        {"input": np.zeros((3, 2)), "label": np.zeros(2)},
+        {"input": np.array([{"a": 1}], dtype=object)},
+        {"input": np.array(["a", "b"])},
+        {"input": np.zeros((0, 3))},
     ],
-    ids=["nothing", "no inputs", "no rows", "fewer labels", "two ways", "objects", "text"],
+    ids=["nothing", "no inputs", "no rows", "fewer labels", "objects", "text", "empty"],
 )
 def test_what_is_no_window_says_so(arrays, tmp_path):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(InputError, match=r"a\.npz"):
-        logs.read(tmp_path / "a.npz")
+        logs.read(tmp_path / "a.npz", SHAPES)
 
 
 def test_a_file_that_is_cut_anywhere_says_so(tmp_path):
-    np.savez(tmp_path / "whole.npz", inputs=np.zeros((50, 3)))
+    np.savez(tmp_path / "whole.npz", input=np.zeros((50, 3)))
     whole = (tmp_path / "whole.npz").read_bytes()
     for length in (0, 1, 30, len(whole) // 2, len(whole) - 1):
         (tmp_path / "cut.npz").write_bytes(whole[:length])
-        with pytest.raises(InputError, match="cannot be read as a window"):
-            logs.read(tmp_path / "cut.npz")
+        with pytest.raises(InputError, match="cannot be read"):
+            logs.read(tmp_path / "cut.npz", SHAPES)
+
+
+def test_late_labels_and_other_files_are_no_windows(store):
+    key = put(store, "a")
+    put(store, "labels-a")
+    store.put(key.replace("a.npz", "readme.txt"), b"")
+    assert listed(store) == [key]
 
 
 def test_windows_of_the_latest_days_come_in_order(store):
