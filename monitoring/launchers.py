@@ -43,7 +43,8 @@ class Local:
     dry_run = False
 
     def __init__(self, workload: str, store: str, folder: Path) -> None:
-        self._arguments = ["run", workload, "--store", store, "--trigger", "alert", "--json"]
+        run = ["run", workload, "--store", store, "--trigger", "alert", "--json"]
+        self.command = [sys.executable, "-m", "reprune", *run]
         self._folder = folder
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -54,7 +55,7 @@ class Local:
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._file(launch, "json").open("wb") as result, self._file(launch, "log").open("wb") as log:
                 child = subprocess.Popen(
-                    [sys.executable, "-m", "reprune", *self._arguments],
+                    self.command,
                     stdin=subprocess.DEVNULL,
                     stdout=result,
                     stderr=log,

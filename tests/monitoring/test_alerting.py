@@ -1,0 +1,169 @@
+"""The whole chain with the real programs: scrape, rule, alert, webhook, re-prune, promotion, all clear."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reprune.monitoring.launchers import Local
+from reprune.monitoring.monitor import Monitor
+from reprune.monitoring.service import Server, Token
+from reprune.registry import Registry
+from reprune.store import open_store
+from tests.conftest import free_port
+from tests.monitoring import production
+
+MONITORING = Path(__file__).parents[2] / "monitoring"
+PROMETHEUS = shutil.which("prometheus")
+ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+TOKEN = "a-token-of-enough-letters"
+
+pytestmark = pytest.mark.skipif(
+    not (PROMETHEUS and ALERTMANAGER), reason="needs apt-get install prometheus prometheus-alertmanager"
+)
+
+
+@contextmanager
+def running(command, log):
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def get(address):
+    with urllib.request.urlopen(f"http://{address}", timeout=5) as answer:
+        return json.loads(answer.read())
+
+
+def await_(what, condition, seconds=60):
+    for _ in range(seconds * 10):
+        try:
+            found = condition()
+        except OSError:
+            found = None
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not come about")
+
+
+class Programs:
+    """Prometheus and Alertmanager with the configurations that are shipped, but for addresses and intervals."""
+
+    def __init__(self, folder, monitor_port):
+        self.folder = folder
+        self.prometheus, self.alertmanager = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        (folder / "token").write_text(TOKEN)
+        config = yaml.safe_load((MONITORING / "prometheus" / "prometheus.yml").read_text())
+        config["global"] = {"scrape_interval": "300ms", "evaluation_interval": "300ms"}
+        config["rule_files"] = [str(MONITORING / "rules" / "*.rules.yaml")]
+        config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [self.alertmanager]
+        scrapes = {it["job_name"]: it for it in config["scrape_configs"]}
+        scrapes["reprune-monitor"]["static_configs"][0]["targets"] = [f"127.0.0.1:{monitor_port}"]
+        config["scrape_configs"] = [scrapes["reprune-monitor"]]
+        self._write("prometheus.yml", config)
+        config = yaml.safe_load((MONITORING / "alertmanager" / "alertmanager.yml").read_text())
+        config["route"]["routes"][0] |= {"group_interval": "1s", "repeat_interval": "1s"}
+        webhook = config["receivers"][1]["webhook_configs"][0]
+        webhook["url"] = f"http://127.0.0.1:{monitor_port}/alerts"
+        webhook["http_config"]["authorization"]["credentials_file"] = str(folder / "token")
+        self._write("alertmanager.yml", config)
+
+    def _write(self, name, config):
+        (self.folder / name).write_text(yaml.safe_dump(config))
+
+    @contextmanager
+    def started(self):
+        folder = self.folder
+        prometheus = [
+            PROMETHEUS,
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'prometheus'}",
+            f"--web.listen-address={self.prometheus}",
+        ]
+        alertmanager = [
+            ALERTMANAGER,
+            f"--config.file={folder / 'alertmanager.yml'}",
+            f"--storage.path={folder / 'alertmanager'}",
+            f"--web.listen-address={self.alertmanager}",
+            "--cluster.listen-address=",
+        ]
+        with running(prometheus, folder / "prometheus.log"), running(alertmanager, folder / "alertmanager.log"):
+            yield self
+
+    def query(self, expression):
+        quoted = urllib.request.quote(expression)
+        return get(f"{self.prometheus}/api/v1/query?query={quoted}")["data"]["result"]
+
+    def firing(self, name):
+        return self.query(f'ALERTS{{alertname="{name}", alertstate="firing"}}')
+
+
+@contextmanager
+def served(monitor, port):
+    """Let a monitor watch and serve, as the command does, but in this process."""
+    stop = threading.Event()
+    with Server(("127.0.0.1", port), monitor, Token(given=TOKEN)) as server:
+        threads = [
+            threading.Thread(target=server.serve_forever, args=(0.05,)),
+            threading.Thread(target=monitor.watch, args=(stop, 0.3)),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            server.shutdown()
+            for thread in threads:
+                thread.join(timeout=30)
+
+
+PROMOTE = """
+import json, sys
+from reprune.registry import Registry
+from reprune.store import open_store
+registry = Registry(open_store(sys.argv[1]), sys.argv[2])
+registry.promote(sys.argv[3], reason="pruned again", expected=registry.champion())
+print(json.dumps({"outcome": "promoted"}))
+"""
+
+
+def test_drift_is_scraped_alerted_pruned_away_and_all_is_clear(tmp_path):
+    """The re-prune is a process as the monitor starts them, that promotes a version made beforehand."""
+    store = open_store(tmp_path / "store")
+    registry = Registry(store, production.NAME)
+    after = production.promote(store, tmp_path / "after", shift=1.0, scale=2.0)
+    before = production.promote(store, tmp_path / "before")
+    for n in range(3):
+        production.log_window(store, f"{n}", seed=10 + n, shift=1.0)
+    launcher = Local("signals", store.uri, tmp_path / "runs")
+    launcher.command = [sys.executable, "-c", PROMOTE, store.uri, production.NAME, after.version]
+    monitor = Monitor(production.workload(monitor={"act_on": ["alert"]}), store, launcher)
+    port = free_port()
+    with ExitStack() as stack:
+        stack.enter_context(served(monitor, port))
+        programs = stack.enter_context(Programs(tmp_path, port).started())
+        await_("the alert", lambda: programs.firing("RepruneDriftConfirmed") or monitor.snapshot().state.launches)
+        await_("the promotion", lambda: registry.champion().version == after.version)
+        await_("its outcome", lambda: monitor.snapshot().state.launches[-1].progress == "promoted")
+        production.log_window(store, "3", seed=20, shift=1.0)
+        await_("the window after it", lambda: programs.query('reprune_monitor_windows_total{verdict="no drift"} == 1'))
+        await_("the all-clear", lambda: not programs.firing("RepruneDriftConfirmed"))
+        assert not programs.firing("RepruneDrift")
+        assert programs.query("reprune_promotions_total")[0]["value"][1] == "3"
+        state = monitor.snapshot().state
+    (launch,) = state.launches
+    assert launch.source == "alert" and "RepruneDriftConfirmed" in launch.reason
+    assert [move.version for move in registry.history()] == [after.version, before.version, after.version]
