@@ -1,12 +1,7 @@
 """The whole chain with the real programs: scrape, rule, alert, webhook, re-prune, promotion, all clear."""
 
-import json
-import shutil
-import subprocess
 import sys
 import threading
-import time
-import urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,42 +15,14 @@ from reprune.registry import Registry
 from reprune.store import open_store
 from tests.conftest import free_port
 from tests.monitoring import production
+from tests.monitoring.programs import ALERTMANAGER, PROMETHEUS, await_, get, prometheus, running
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
-PROMETHEUS = shutil.which("prometheus")
-ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 TOKEN = "a-token-of-enough-letters"
 
 pytestmark = pytest.mark.skipif(
     not (PROMETHEUS and ALERTMANAGER), reason="needs apt-get install prometheus prometheus-alertmanager"
 )
-
-
-@contextmanager
-def running(command, log):
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def get(address):
-    with urllib.request.urlopen(f"http://{address}", timeout=5) as answer:
-        return json.loads(answer.read())
-
-
-def await_(what, condition, seconds=60):
-    for _ in range(seconds * 10):
-        try:
-            found = condition()
-        except OSError:
-            found = None
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{what} did not come about")
 
 
 class Programs:
@@ -86,12 +53,6 @@ class Programs:
     @contextmanager
     def started(self):
         folder = self.folder
-        prometheus = [
-            PROMETHEUS,
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'prometheus'}",
-            f"--web.listen-address={self.prometheus}",
-        ]
         alertmanager = [
             ALERTMANAGER,
             f"--config.file={folder / 'alertmanager.yml'}",
@@ -99,12 +60,15 @@ class Programs:
             f"--web.listen-address={self.alertmanager}",
             "--cluster.listen-address=",
         ]
-        with running(prometheus, folder / "prometheus.log"), running(alertmanager, folder / "alertmanager.log"):
+        with (
+            prometheus(folder, self.prometheus) as self.query,
+            running(alertmanager, folder / "alertmanager.log"),
+        ):
             yield self
 
-    def query(self, expression):
-        quoted = urllib.request.quote(expression)
-        return get(f"{self.prometheus}/api/v1/query?query={quoted}")["data"]["result"]
+    def active(self):
+        """Return the names of the alerts that Alertmanager holds for active."""
+        return {it["labels"]["alertname"] for it in get(f"{self.alertmanager}/api/v2/alerts?active=true")}
 
     def firing(self, name):
         return self.query(f'ALERTS{{alertname="{name}", alertstate="firing"}}')
@@ -161,6 +125,7 @@ def test_drift_is_scraped_alerted_pruned_away_and_all_is_clear(tmp_path):
         production.log_window(store, "3", seed=20, shift=1.0)
         await_("the window after it", lambda: programs.query('reprune_monitor_windows_total{verdict="no drift"} == 1'))
         await_("the all-clear", lambda: not programs.firing("RepruneDriftConfirmed"))
+        await_("Alertmanager's all-clear", lambda: "RepruneDriftConfirmed" not in programs.active())
         assert not programs.firing("RepruneDrift")
         assert programs.query("reprune_promotions_total")[0]["value"][1] == "3"
         state = monitor.snapshot().state
