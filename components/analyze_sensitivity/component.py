@@ -3,7 +3,7 @@
 from kfp import dsl
 
 
-@dsl.component(base_image="reprune/reprune:0.1.0", install_kfp_package=False)
+@dsl.component(base_image="reprune-train:0.1.0", install_kfp_package=False)
 def analyze_sensitivity(
     sensitivity: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],

@@ -3,7 +3,7 @@
 from kfp import dsl
 
 
-@dsl.component(base_image="reprune/reprune:0.1.0", install_kfp_package=False)
+@dsl.component(base_image="reprune-runtime:0.1.0", install_kfp_package=False)
 def rollback(
     workload: str,
     store: str,
