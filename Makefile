@@ -5,8 +5,22 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# For `make images`; docs/containers.md says what each is for.
+BUILDER ?= docker
+BASE_IMAGE ?= docker.io/library/python:3.11-slim-bookworm
+REGISTRY ?=
+TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+ACCELERATOR ?= cpu
+IMAGES ?= runtime monitor train
+BUILD_FLAGS ?=
+
+# For `make lock`.
+TORCH_CPU ?= --torch-backend cpu
+X86 := --python-platform x86_64-manylinux_2_28
+COMPILE := uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 -c ../../constraints.txt
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-cluster lint types readmes snapshot manifests clean
+.PHONY: help run test test-all test-containers test-cluster images lock lint types readmes snapshot manifests clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +35,21 @@ test: $(STAMP) ## Set up, then run the tests
 test-all: $(STAMP) ## The slow tests too
 	$(BIN)/pytest -n auto --dist loadfile -m "not alone"
 	$(BIN)/pytest -m alone tests/docs
+
+images: ## Build the container images
+	@set -e; for image in $(IMAGES); do \
+	  $(BUILDER) build --file Containerfile --target $$image --tag $(REGISTRY)reprune-$$image:$(TAG) \
+	    --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg ACCELERATOR=$(ACCELERATOR) --build-arg VERSION=$(TAG) \
+	    --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(BUILD_FLAGS) .; \
+	done
+
+test-containers: $(STAMP) ## Run the loop in containers, on the engine that DOCKER_HOST names
+	$(BIN)/pytest -m "slow or not slow" tests/containers
+
+lock: ## Write what goes into the images; TORCH_CPU says where torch without CUDA is
+	@set -e; cd manifests/images; for lock in build runtime monitor; do $(COMPILE) $$lock.in -o $$lock.lock; done; \
+	$(COMPILE) $(X86) $(TORCH_CPU) ../../pyproject.toml -o train-cpu.lock; \
+	$(COMPILE) $(X86) --override cuda-overrides.in ../../pyproject.toml cuda.in -o train-cuda.lock
 
 lint: $(STAMP) ## Check style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""The pipeline on this machine, through kfp.local: no server, no container, a process a step."""
+"""The pipeline on this machine, through kfp.local and without a server: a process a step, or a container a step."""
 
 import contextlib
 import os
@@ -6,11 +6,13 @@ import secrets
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 from kfp import local
 
 from reprune.events import VARIABLE, WATCHER
 from reprune.pipelines import recurring
+from reprune.pipelines.containers import Containers
 from reprune.step import METRICS_FOLDER
 from reprune.workload import Workload
 
@@ -32,6 +34,7 @@ class Scratch:
         self.log = self.folder / "log.txt"
         self.events = self.folder / "events.jsonl"
         self.artifacts = self.folder / "artifacts"
+        self.metrics = self.folder.parent.parent / "metrics"
 
     def forget_older(self) -> None:
         """Delete the folders of older runs, but for the last few."""
@@ -52,10 +55,39 @@ def run(workload: Workload, scratch: Scratch, *, store: str, trigger: str) -> No
     """
     os.environ[VARIABLE] = str(scratch.events)
     os.environ[WATCHER] = str(os.getpid())
-    os.environ.setdefault(METRICS_FOLDER, str(scratch.folder.parent.parent / "metrics"))
+    os.environ.setdefault(METRICS_FOLDER, str(scratch.metrics))
+    pipeline = recurring.build(workload, store=store)
+    _execute(pipeline, local.SubprocessRunner(use_venv=False), scratch, trigger)
+
+
+def run_in_containers(
+    workload: Workload, scratch: Scratch, *, store: str, trigger: str, image: str | None = None
+) -> None:
+    """Run the pipeline with each step in a container; returns when it has ended, however it did.
+
+    Args:
+        workload: The workload.
+        scratch: Where the log, the events and the artifacts go.
+        store: URI of the store; a folder must be absolute.
+        trigger: What started the run.
+        image: Container image of every step; by default the ones that the components name.
+
+    Raises:
+        InputError: No Docker engine answers, an image is missing, or it holds another version of reprune.
+    """
+    metrics = Path(os.environ.get(METRICS_FOLDER, scratch.metrics)).resolve()
+    containers = Containers(workload, store=store, folder=scratch.folder, writable=(metrics,))
+    own = {VARIABLE: str(scratch.events), METRICS_FOLDER: str(metrics)}
+    pipeline = recurring.build(workload, store=store, image=image, environment=containers.environment(own))
+    containers.check(recurring.images(pipeline))
+    try:
+        _execute(pipeline, containers.runner(), scratch, trigger)
+    finally:
+        containers.stop()
+
+
+def _execute(pipeline: Any, runner: Any, scratch: Scratch, trigger: str) -> None:
     with scratch.log.open("w", buffering=1) as log, contextlib.redirect_stdout(log), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        local.init(
-            runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(scratch.artifacts), raise_on_error=False
-        )
-        recurring.build(workload, store=store)(trigger=trigger)
+        local.init(runner=runner, pipeline_root=str(scratch.artifacts), raise_on_error=False)
+        pipeline(trigger=trigger)

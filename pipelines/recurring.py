@@ -1,10 +1,11 @@
 """The recurring pipeline, from validating data to promoting a model; one object for laptop and server."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kfp import dsl
 
+from reprune import __version__, versions
 from reprune.components.analyze_sensitivity.component import analyze_sensitivity
 from reprune.components.benchmark.component import benchmark
 from reprune.components.detect_drift.component import detect_drift
@@ -25,7 +26,14 @@ from reprune.workload import Workload
 DEFAULT_STORE = "reprune-store"
 
 
-def build(workload: Workload, *, store: str = DEFAULT_STORE, image: str | None = None, on_cluster: bool = False) -> Any:
+def build(
+    workload: Workload,
+    *,
+    store: str = DEFAULT_STORE,
+    image: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    on_cluster: bool = False,
+) -> Any:
     """Build the pipeline of a workload.
 
     The graph is flat and its conditions stand on single outputs, because kfp's local runner passes over anything else
@@ -36,6 +44,7 @@ def build(workload: Workload, *, store: str = DEFAULT_STORE, image: str | None =
         workload: Becomes the default of the pipeline's parameter of the same name.
         store: Likewise.
         image: Container image of every step; by default the one that the workload or the components name.
+        environment: Environment of every step.
         on_cluster: Whether each step states what it needs of a cluster.
 
     Returns:
@@ -54,9 +63,9 @@ def build(workload: Workload, *, store: str = DEFAULT_STORE, image: str | None =
         common = {"workload": workload, "store": store, "run": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
 
         def step(component: Any, *, target: Target | None = None, **inputs: Any) -> Any:
-            measured = {"target": target.model_dump_json()} if target else {}
-            task = component(**common, **measured, **inputs)
+            task = component(**common, **inputs, **({"target": target.model_dump_json()} if target else {}))
             task.set_caching_options(False)
+            _set_environment(task, {versions.PIPELINE: __version__, **(environment or {})})
             if on_cluster:
                 needs.apply(task, component.name.replace("-", "_"), contract, target=target, image=image)
             elif image:
@@ -77,6 +86,17 @@ def build(workload: Workload, *, store: str = DEFAULT_STORE, image: str | None =
                     step(reject, verdict=verdict)
 
     return recurring
+
+
+def _set_environment(task: Any, variables: Mapping[str, str]) -> None:
+    for name, value in variables.items():
+        task.set_env_variable(name, value)
+
+
+def images(pipeline: Any) -> set[str]:
+    """Return the container images that the steps of a pipeline run in."""
+    executors = pipeline.pipeline_spec.deployment_spec["executors"].values()
+    return {executor["container"]["image"] for executor in executors}
 
 
 def _make_candidate(step: Any, targets: Sequence[Target], validation: Any) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from reprune import entrypoints
+from reprune import entrypoints, versions
 from reprune.errors import Evicted, RepruneError
 from reprune.events import WATCHER, Events
 from reprune.registry import Registry
@@ -64,6 +64,8 @@ class Step:
         _end_with_watcher()
         self._events.emit("started", run=self.run)
         try:
+            versions.check_pipeline()
+            versions.check_store(self.store)
             entrypoints.use_code(self.workload.code)
         except RepruneError as error:
             self._fail(error)

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 SCRATCH = Path(".reprune")
 """Folder of the logs and intermediate files of local runs."""
+
+
+class Runner(StrEnum):
+    """Where the steps of a run live."""
+
+    local = "local"
+    docker = "docker"
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +60,15 @@ def run(
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     endpoint_url: EndpointOption = None,
+    runner: Annotated[
+        Runner, typer.Option(help="Where steps run: in processes, or each in its container (`make images`).")
+    ] = Runner.local,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="Container image of every step, with --runner docker; by default reprune's.", show_default=False
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON in place of tables.")] = False,
 ) -> None:
     """Run the loop here: validate, detect drift, train, prune, prove, promote.
@@ -68,6 +85,8 @@ def run(
     from reprune import workload as contract
     from reprune.store import open_store
 
+    if image and runner is Runner.local:
+        raise InputError(f"--image {image}: without --runner docker there are no containers.", "Add --runner docker.")
     console = terminal.console(sys.stderr if as_json else sys.stdout)
     loaded = contract.load(workload)
     if split:
@@ -77,7 +96,8 @@ def run(
     opened = open_store(store)
     opened.check(write=True)
     opened.check_conditional_writes()  # told now, not at the promotion
-    watch, log, run_id = _execute(console, loaded, store=store, trigger="force" if force else trigger)
+    trigger = "force" if force else trigger
+    watch, log, run_id = _execute(console, loaded, runner, store=store, trigger=trigger, image=image)
     seconds = time.perf_counter() - started
     if watch.failure:
         _raise(watch.failure, log)
@@ -97,7 +117,9 @@ def run(
     raise typer.Exit(outcome.EXIT_CODES[ended.kind])
 
 
-def _execute(console: "Console", workload: "Workload", *, store: str, trigger: str) -> tuple["Watch", Path, str]:
+def _execute(
+    console: "Console", workload: "Workload", runner: Runner, *, store: str, trigger: str, image: str | None
+) -> tuple["Watch", Path, str]:
     """Run the pipeline under the eyes of the user; returns what was seen, the log, and the run's identifier."""
     from reprune.cli.console import Watch
     from reprune.events import Reader
@@ -109,7 +131,10 @@ def _execute(console: "Console", workload: "Workload", *, store: str, trigger: s
     watch = Watch(Reader(scratch.events), console)
     try:
         with watch:
-            local.run(workload, scratch, store=store, trigger=trigger)
+            if runner is Runner.docker:
+                local.run_in_containers(workload, scratch, store=store, trigger=trigger, image=image)
+            else:
+                local.run(workload, scratch, store=store, trigger=trigger)
     except KeyboardInterrupt:
         console.print(
             f"Interrupted. What was finished is kept: the same command goes on from there. Log: {scratch.log}"

@@ -2,25 +2,30 @@
 
 from pathlib import Path
 
+from safetensors.numpy import load_file
+
 from reprune.hardware.benchmark import compare
 from reprune.hardware.target import Target
 from reprune.report import hardware_pages
 from reprune.step import Step
-from reprune.structure import feed
 
 SECONDS = 8.0
 """Time for the interleaved rounds of one target."""
+
+
+def inputs_file(exported: Path, batch_size: int) -> Path:
+    """Return the file beside exported models with a batch of their inputs: arrays by the names of the graph."""
+    return exported / f"inputs-{batch_size}.safetensors"
 
 
 def run(step: Step, *, exported: Path, target: str, report: Path) -> str:
     """Return the key in the store of what was measured."""
     where = Target.model_validate_json(target).check()
     step.part = where.slug()
-    inputs, _ = next(step.data.batches("test", batch_size=where.batch_size))
     samples = exported.parent / "samples.npz"
     measured = compare(
         {"dense": exported / "dense.onnx", "pruned": exported / "candidate.onnx"},
-        feed(inputs),
+        load_file(inputs_file(exported, where.batch_size)),
         where,
         seconds=SECONDS,
         seed=step.workload.seed,

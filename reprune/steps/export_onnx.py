@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save_file
 from torch import nn
 
 from reprune import bundle, digest
@@ -12,13 +14,19 @@ from reprune.onnx.export import export
 from reprune.onnx.parity import compare
 from reprune.report import pages
 from reprune.step import Step
+from reprune.steps.benchmark import inputs_file
+from reprune.structure import feed
 
 COMPARED = 512
 """Examples of the validation split that torch and ONNX Runtime are compared on."""
 
 
 def run(step: Step, *, dense: Path, candidate: Path, exported: Path, report: Path) -> None:
-    """Write ``dense.onnx``, ``candidate.onnx`` and ``export.json`` with counts, digests and parity."""
+    """Write ``dense.onnx``, ``candidate.onnx`` and ``export.json`` with counts, digests and parity.
+
+    What `benchmark` feeds the models lies beside them, a file for each batch size, so that the machine that serves
+    them needs neither torch nor the data.
+    """
     exported.mkdir(parents=True, exist_ok=True)
     described = {}
     for place, (name, folder) in enumerate((("dense", dense), ("candidate", candidate))):
@@ -26,6 +34,9 @@ def run(step: Step, *, dense: Path, candidate: Path, exported: Path, report: Pat
         described[name] = _export(step, bundle.load(folder), exported / f"{name}.onnx") | {
             "bundle_sha256": digest.of_file(folder / bundle.DESCRIPTION)
         }
+    for size in {target.batch_size for target in step.workload.target}:
+        arrays = feed(step.data.example(batch_size=size, split="test"))
+        save_file({name: np.ascontiguousarray(it) for name, it in arrays.items()}, inputs_file(exported, size))
     (exported / "export.json").write_text(json.dumps(described, indent=2))
     report.write_text(pages.export(described))
     step.record = {"models": described}

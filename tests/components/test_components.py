@@ -25,7 +25,8 @@ def test_a_component_compiles_with_our_image_and_installs_nothing(name, tmp_path
     text = (tmp_path / "component.yaml").read_text()
     spec = next(iter(yaml.safe_load_all(text)))
     container = next(iter(spec["deploymentSpec"]["executors"].values()))["container"]
-    assert container["image"] == f"reprune/reprune:{__version__}"
+    without_torch = {"benchmark", "publish_metrics", "rollback"}
+    assert container["image"] == f"reprune-{'runtime' if name in without_torch else 'train'}:{__version__}"
     assert "pip install" not in " ".join(container["command"])
 
 

@@ -44,7 +44,7 @@ def test_the_compiled_pipeline_is_the_one_that_was_looked_at(digits_file):
 
 def test_every_step_runs_in_our_image_and_installs_nothing(digits):
     for executor in digits["deploymentSpec"]["executors"].values():
-        assert executor["container"]["image"].startswith("reprune/reprune:")
+        assert executor["container"]["image"].startswith(("reprune-train:", "reprune-runtime:"))
         assert "pip install" not in " ".join(executor["container"]["command"])
 
 

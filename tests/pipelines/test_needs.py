@@ -81,7 +81,7 @@ def test_each_target_is_measured_in_its_own_place_with_a_core_to_spare(container
 
 def test_the_image_of_one_step_can_be_another_one(containers):
     assert containers["train"]["image"].startswith("registry.example/mine@sha256:")
-    assert containers["gate"]["image"].startswith("reprune/reprune:")
+    assert containers["gate"]["image"].startswith("reprune-train:")
 
 
 def test_every_step_sees_the_secrets_by_reference_and_the_endpoint_and_the_private_ca(containers, pods):
