@@ -7,13 +7,13 @@ from typing import Any
 from kfp import compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
-from reprune import digest
+from reprune import digest, packing
 from reprune.pipelines import recurring
 from reprune.workload import Workload
 
 
 def compile_pipeline(workload: Workload, path: Path, *, store: str, image: str | None = None) -> str:
-    """Write the compiled pipeline of a workload.
+    """Write the compiled pipeline of a workload, with the workload's code in it.
 
     Args:
         workload: The workload.
@@ -23,8 +23,11 @@ def compile_pipeline(workload: Workload, path: Path, *, store: str, image: str |
 
     Returns:
         The name of this version of the pipeline, which follows from what is in the file alone.
+
+    Raises:
+        InputError: The code is too large to travel, or what the workload asks of the cluster cannot be.
     """
-    return _compile(recurring.build(workload, store=store, image=image, on_cluster=True), path)
+    return _compile(_build(workload, store, image), path)
 
 
 def compile_resources(
@@ -45,7 +48,7 @@ def compile_resources(
     Returns:
         The name of the version, as in `compile_pipeline`.
     """
-    pipeline = recurring.build(workload, store=store, image=image, on_cluster=True)
+    pipeline = _build(workload, store, image)
     with TemporaryDirectory() as folder:
         version = _compile(pipeline, Path(folder) / "pipeline.yaml")
     options = KubernetesManifestOptions(
@@ -58,6 +61,13 @@ def compile_resources(
         pipeline, str(path), kubernetes_manifest_options=options, kubernetes_manifest_format=True
     )
     return version
+
+
+def _build(workload: Workload, store: str, image: str | None) -> Any:
+    """Build the pipeline with the workload's code in it; a folder that is not here is one of the image's."""
+    if workload.code and Path(workload.code).is_dir():
+        workload = workload.replace(code=packing.pack(Path(workload.code)))
+    return recurring.build(workload, store=store, image=image, on_cluster=True)
 
 
 def _compile(pipeline: Any, path: Path) -> str:

@@ -1,12 +1,14 @@
 """The containers of a local run: what its steps may see, and that all is there before anything starts."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from reprune import __version__, versions
-from reprune.errors import InputError
+from reprune.errors import InputError, StepError
 from reprune.workload import Workload
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ _PASSED_ON = ("AWS_", "REPRUNE_", "OMP_", "SSL_CERT", "REQUESTS_CA", "HTTP_PROXY
 
 
 class Containers:
-    """A Docker engine, and how it runs the steps of one run.
+    """A Docker engine, and how it runs the steps of one run; a context manager around the run.
 
     Each container has a read-only root, no capability, the caller's own user, and of the disk only the store, the run's
     folder and what the workload file names. It has no network where nothing that the run needs is beyond this disk.
@@ -93,11 +95,20 @@ class Containers:
             labels={LABEL: self._name},
         )
 
-    def stop(self) -> None:
-        """Stop what still runs of this run, and let go of the engine."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Stop what still runs of this run, and tell what the engine refused."""
+        from docker.errors import APIError, DockerException
+
         for container in self._client.containers.list(filters={"label": f"{LABEL}={self._name}"}):
-            container.kill()
+            with contextlib.suppress(APIError):  # it has ended meanwhile
+                container.kill()
         self._client.close()
+        if isinstance(error, DockerException):
+            told = getattr(error, "explanation", None) or error
+            raise StepError(f"The Docker engine could not run a step: {told}.", "Look into the engine's log.") from None
 
 
 def _connect() -> "DockerClient":

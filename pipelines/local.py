@@ -74,16 +74,15 @@ def run_in_containers(
 
     Raises:
         InputError: No Docker engine answers, an image is missing, or it holds another version of reprune.
+        StepError: The engine could not run a step.
     """
     metrics = Path(os.environ.get(METRICS_FOLDER, scratch.metrics)).resolve()
-    containers = Containers(workload, store=store, folder=scratch.folder, writable=(metrics,))
+    scratch.artifacts.mkdir()  # the engine would make it root's
     own = {VARIABLE: str(scratch.events), METRICS_FOLDER: str(metrics)}
-    pipeline = recurring.build(workload, store=store, image=image, environment=containers.environment(own))
-    containers.check(recurring.images(pipeline))
-    try:
+    with Containers(workload, store=store, folder=scratch.folder, writable=(metrics,)) as containers:
+        pipeline = recurring.build(workload, store=store, image=image, environment=containers.environment(own))
+        containers.check(recurring.images(pipeline))
         _execute(pipeline, containers.runner(), scratch, trigger)
-    finally:
-        containers.stop()
 
 
 def _execute(pipeline: Any, runner: Any, scratch: Scratch, trigger: str) -> None:

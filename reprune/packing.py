@@ -21,7 +21,7 @@ LIMIT = 48 * 1024
 def pack(folder: Path) -> str | None:
     """Return the modules of a folder, and all that lies in its packages, as text; None where there are none.
 
-    The same files give the same text. Left out are links, hidden files, bytecode, virtual environments, and other folders' files that are no modules.
+    The same files give the same text. Left out are links, hidden files, bytecode and virtual environments.
 
     Raises:
         InputError: They are too many to travel in a pipeline.

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from reprune import entrypoints, versions
+from reprune import entrypoints, packing, versions
 from reprune.errors import Evicted, RepruneError
 from reprune.events import WATCHER, Events
 from reprune.registry import Registry
@@ -88,7 +88,10 @@ class Step:
     @cached_property
     def workload(self) -> Workload:
         """The workload."""
-        return parse(json.loads(self._workload_json), origin="the pipeline's workload")
+        workload = parse(json.loads(self._workload_json), origin="the pipeline's workload")
+        if workload.code and workload.code.startswith(packing.PREFIX):
+            return workload.model_copy(update={"code": str(packing.unpack(workload.code))})
+        return workload
 
     @cached_property
     def store(self) -> Store:

@@ -96,8 +96,8 @@ def run(
     opened = open_store(store)
     opened.check(write=True)
     opened.check_conditional_writes()  # told now, not at the promotion
-    trigger = "force" if force else trigger
-    watch, log, run_id = _execute(console, loaded, runner, store=store, trigger=trigger, image=image)
+    cause = "force" if force else trigger
+    watch, log, run_id = _execute(console, loaded, runner, store=store, trigger=cause, image=image)
     seconds = time.perf_counter() - started
     if watch.failure:
         _raise(watch.failure, log)
@@ -105,7 +105,7 @@ def run(
     from reprune.cli import summary
     from reprune.step import read_records
 
-    records = read_records(opened, loaded.name, run_id)
+    records = read_records(opened, loaded.name, run_id) if run_id else {}
     ended = outcome.read(records)
     if ended.kind == "failed":
         raise StepError(f"A step could not be started: {_last_error(log)}", f"The log has the whole traceback: {log}")

@@ -1,5 +1,6 @@
 """The compiled pipeline, held against what it was when somebody last looked at it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from reprune import workload
 from reprune.pipelines.compiling import compile_pipeline
+from reprune.step import Step
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "digits.yaml"
 
@@ -76,3 +78,18 @@ def test_no_secret_travels_in_the_pipeline(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
     compile_pipeline(workload.load("digits"), tmp_path / "pipeline.yaml", store="s3://bucket/prefix")
     assert "do-not-tell" not in (tmp_path / "pipeline.yaml").read_text()
+
+
+def test_the_code_of_a_small_workload_travels_in_the_pipeline(tmp_path):
+    (tmp_path / "nets.py").write_text("def build(): ...\n")
+    (tmp_path / "workload.yaml").write_text("name: mine\nmodel: nets:build\ndata: nets:load\n")
+    spec = compiled(workload.load(str(tmp_path / "workload.yaml")), tmp_path)
+    default = json.loads(spec["root"]["inputDefinitions"]["parameters"]["workload"]["defaultValue"])
+    with Step("gate", workload=json.dumps(default), store=str(tmp_path / "store"), run="r") as step:
+        assert (Path(step.workload.code) / "nets.py").read_text() == "def build(): ...\n"
+
+
+def test_a_folder_of_the_image_is_named_as_it_is(tmp_path):
+    loaded = workload.load("digits").replace(code="/opt/somewhere/else")
+    spec = compiled(loaded, tmp_path)
+    assert "/opt/somewhere/else" in spec["root"]["inputDefinitions"]["parameters"]["workload"]["defaultValue"]
