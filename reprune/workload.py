@@ -90,11 +90,19 @@ class Train(Section):
     """Most examples that are computed at once; gradients of a batch are added up. By default the whole batch, and less
     once memory runs out."""
 
+    processes: int = Field(1, ge=1)
+    """Processes of one machine that share each batch, for training and recovery; the result is that of one process but
+    for rounding."""
+
     precision: Literal["float32", "bfloat16"] = "float32"
     """What forward passes compute in. ``bfloat16`` pays on processors with instructions for it (AMX, AVX512-BF16)."""
 
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of an average of the weights, which is validated and kept in place of the last ones; 0.99, say."""
+
+    def decisive(self) -> dict[str, Any]:
+        """Return what decides the result: with another number of processes, a training goes on where it stopped."""
+        return self.model_dump(mode="json", exclude={"processes"})
 
 
 class Prune(Section):
@@ -127,6 +135,13 @@ class Finetune(Section):
 
     temperature: float = Field(2.0, gt=0)
     """Softening of both outputs in the distillation loss."""
+
+    match: tuple[str, ...] = ()
+    """Modules that return hidden states ``[examples, positions, width]``, such as the layers of a transformer, where
+    the model learns from the dense one how alike the positions are, too."""
+
+    match_weight: float = Field(1.0, ge=0)
+    """Weight of that in the loss, beside the rest."""
 
 
 class Quantize(Section):

@@ -6,9 +6,7 @@ from reprune import bundle, digest
 from reprune.report import pages
 from reprune.step import Step
 from reprune.steps import learning
-from reprune.steps.learning import tell_epochs, tell_incidents, training_batches, validation_score
-from reprune.training.distillation import Distillation
-from reprune.training.fit import fit
+from reprune.steps.learning import learn, tell_epochs, validation_score
 
 
 def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path) -> None:
@@ -19,18 +17,14 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
     before = validation_score(step, model)
 
     rate = settings.learning_rate or workload.train.learning_rate / 3
-    history = fit(
+    history = learn(
+        step,
         model,
-        training_batches(step),
-        Distillation(step.task, bundle.load(dense), weight=settings.distillation, temperature=settings.temperature),
         learning.settings(step, epochs=settings.epochs, learning_rate=rate, seed=workload.seed + 1),
-        validate=lambda trained: validation_score(step, trained),
-        checkpoints=step.checkpoints(
-            digest.of_json([parent.files, settings.model_dump(), workload.train.model_dump()])
-        ),
+        teacher=bundle.load(dense),
+        checkpoints=step.checkpoints(digest.of_json([parent.files, settings.model_dump(), workload.train.decisive()])),
         name="finetune",
         on_epoch=tell_epochs(step, settings.epochs),
-        on_incident=tell_incidents(step),
     )
     after = validation_score(step, model)
     lineage = parent.lineage | {"finetune": history.model_dump()["epochs"], "parent": parent.files}

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from reprune.step import Step
 from reprune.tasks import Task
+from reprune.training import lesson
+from reprune.training.checkpoint import Checkpoints
 from reprune.training.evaluate import scores
 from reprune.training.fit import Settings
-from reprune.training.history import Epoch, Incident
+from reprune.training.history import Epoch, History, Incident
 
 
 def settings(step: Step, *, epochs: int, learning_rate: float, seed: int) -> Settings:
@@ -25,6 +27,51 @@ def settings(step: Step, *, epochs: int, learning_rate: float, seed: int) -> Set
         micro_batch=train.micro_batch,
         precision=train.precision,
         ema=train.ema,
+    )
+
+
+def learn(
+    step: Step,
+    model: nn.Module,
+    settings: Settings,
+    *,
+    teacher: nn.Module | None = None,
+    checkpoints: Checkpoints | None = None,
+    name: str = "fit",
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> History:
+    """Train a model in place on the step's workload, in as many processes as that asks for.
+
+    Args:
+        step: The step.
+        model: Trained in place and left in eval mode.
+        settings: How to train.
+        teacher: The dense model, if it is to be learnt from.
+        checkpoints: Where finished epochs are kept, if anywhere.
+        name: Name of this training among the checkpoints.
+        on_epoch: Called after each epoch.
+    """
+    workload, tell = step.workload, tell_incidents(step)
+    if workload.train.processes == 1:
+        return lesson.learn(
+            workload,
+            step.data,
+            step.task,
+            model,
+            settings,
+            teacher=teacher,
+            checkpoints=checkpoints,
+            name=name,
+            on_epoch=on_epoch,
+            on_incident=tell,
+        )
+    from reprune.training.job import Job
+    from reprune.training.together import learn_together
+
+    where = checkpoints.place if checkpoints else None
+    job = Job(workload=workload.model_dump(mode="json"), settings=settings, checkpoints=where, name=name)
+    return learn_together(
+        workload.train.processes, job, workload.model, model, teacher, on_epoch=on_epoch, on_incident=tell
     )
 
 

@@ -9,9 +9,9 @@ from reprune.dense import keep, load_weights
 from reprune.lineage import lineage
 from reprune.report import pages
 from reprune.step import Step
-from reprune.steps.learning import settings, tell_epochs, tell_incidents, training_batches, validation_score
+from reprune.steps.learning import learn, settings, tell_epochs
 from reprune.training.evaluate import scores
-from reprune.training.fit import fit, seed_everything
+from reprune.training.fit import seed_everything
 from reprune.training.history import History
 from reprune.validation.result import Validation
 
@@ -28,7 +28,7 @@ def run(step: Step, *, validation: Path, dense: Path, report: Path) -> None:
         load_weights(model, workload.weights)
         history = History()
     else:
-        history = _train(step, model, key=digest.of_json([origin, workload.train.model_dump(), "dense"]))
+        history = _train(step, model, key=digest.of_json([origin, workload.train.decisive(), "dense"]))
     step.progress("evaluating")
     accuracy = float(scores(model, step.data.batches("test"), step.task).mean())
     bundle.save(model, dense, factory=workload.model, history=history.model_dump()["epochs"], **origin)
@@ -49,13 +49,10 @@ def run(step: Step, *, validation: Path, dense: Path, report: Path) -> None:
 
 def _train(step: Step, model: nn.Module, *, key: str) -> History:
     train = step.workload.train
-    return fit(
+    return learn(
+        step,
         model,
-        training_batches(step),
-        lambda outputs, targets, _: step.task.loss(outputs, targets),
         settings(step, epochs=train.epochs, learning_rate=train.learning_rate, seed=step.workload.seed),
-        validate=lambda trained: validation_score(step, trained),
         checkpoints=step.checkpoints(key),
         on_epoch=tell_epochs(step, train.epochs),
-        on_incident=tell_incidents(step),
     )

@@ -3,22 +3,32 @@
 import contextlib
 import gc
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from reprune.data import Batch, count
+from reprune.data import count
 from reprune.errors import StepError
 from reprune.structure import call
 from reprune.training import normalization
 from reprune.training.distributed import Group
 from reprune.training.guard import Diverged
+from reprune.training.pieces import split
 from reprune.training.precision import Precision, autocast
 
 Loss = Callable[[Any, Any, Any], Tensor]
 """``(outputs, targets, inputs) -> [N]``, the loss of each example."""
+
+
+class MemoryExhausted(Exception):
+    """So many examples at once were too many."""
+
+    def __init__(self, tried: int, reason: str) -> None:
+        super().__init__(reason)
+        self.tried = tried
+        self.reason = reason
 
 
 class Stepper:
@@ -71,6 +81,7 @@ class Stepper:
         Raises:
             Diverged: The loss or the gradient is not finite; no step was taken.
             StepError: Not even the smallest piece fits into memory.
+        MemoryExhausted: Memory ran out in one of several processes.
         """
         while True:
             try:
@@ -107,42 +118,30 @@ class Stepper:
     def _halve(self, examples: int, reason: str) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         gc.collect()
-        tried = min(self.micro_batch or examples, examples)
-        if tried <= self._least:
-            raise StepError(
-                f"Memory ran out on {tried} {'example' if tried == 1 else 'examples'} at once: {reason}",
-                "Give the step more memory, or make the model or its inputs smaller.",
-            )
-        self.micro_batch = max(tried // 2, self._least)
-        self._on_halved(
-            f"memory ran out on {tried} examples at once; batches are computed {self.micro_batch} at a time from here"
+        exhausted = MemoryExhausted(min(self.micro_batch or examples, examples), reason)
+        if self._group.size > 1:
+            raise exhausted  # the others wait in the middle of this step: all must begin anew
+        self.micro_batch, text = halved(exhausted, self._least)
+        self._on_halved(text)
+
+
+def halved(exhausted: MemoryExhausted, least: int) -> tuple[int, str]:
+    """Return the size of smaller pieces, and a sentence about it.
+
+    Raises:
+        StepError: The pieces were of the least size already.
+    """
+    tried = exhausted.tried
+    if tried <= least:
+        raise StepError(
+            f"Memory ran out on {tried} {'example' if tried == 1 else 'examples'} at once: {exhausted.reason}",
+            "Give the step more memory, or make the model or its inputs smaller.",
         )
+    smaller = max(tried // 2, least)
+    return smaller, f"memory ran out on {tried} examples at once; batches are computed {smaller} at a time from here"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, on an accelerator or on the CPU."""
     text = str(error)
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text or "out of memory" in text
-
-
-def split(batch: Batch, size: int | None, least: int) -> Iterator[Batch]:
-    """Yield a batch in pieces of almost the same size.
-
-    Args:
-        batch: Inputs and targets, collated.
-        size: Most examples of a piece; None for one piece.
-        least: Fewest examples of a piece, where the batch has them.
-    """
-    examples = count(batch[0])
-    pieces = 1 if size is None else min(math.ceil(examples / size), max(examples // least, 1))
-    for number in range(pieces):
-        yield take(batch, slice(examples * number // pieces, examples * (number + 1) // pieces))
-
-
-def take(value: Any, examples: slice) -> Any:
-    """Return a slice of the examples in collated tensors, tuples, lists and dicts."""
-    if isinstance(value, Mapping):
-        return {key: take(item, examples) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return tuple(take(item, examples) for item in value)
-    return value[examples]

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reprune import digest
 from reprune.errors import StoreError
-from reprune.store import NotFoundError, Store
+from reprune.store import NotFoundError, Store, open_store
 from reprune.training import patience
 
 log = logging.getLogger(__name__)
@@ -43,19 +43,14 @@ class Checkpoints:
         self._owner = {"workload": workload, "key": key}
 
     @property
-    def store_uri(self) -> str:
-        """URI of the store."""
-        return self._store.uri
+    def place(self) -> dict[str, str]:
+        """What another process opens the same checkpoints with: `at`."""
+        return self._owner | {"store": self._store.uri}
 
-    @property
-    def workload(self) -> str:
-        """Name of the workload."""
-        return self._owner["workload"]
-
-    @property
-    def key(self) -> str:
-        """Digest of what the work starts from."""
-        return self._owner["key"]
+    @classmethod
+    def at(cls, place: dict[str, str]) -> Self:
+        """Open the checkpoints at a place."""
+        return cls(open_store(place["store"]), place["workload"], place["key"])
 
     def save(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write a new generation atomically, then delete all but the last two.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from reprune.structure import call
 from reprune.tasks import Classification, LanguageModeling, Task
+from reprune.training.relations import Relations
 
 
 class Distillation:
@@ -18,22 +19,34 @@ class Distillation:
         teacher: The dense model; left in eval mode and without gradients.
         weight: Share of the teacher's term, 0 to 1.
         temperature: Softening of the logits of both, where the task has logits.
+        relations: A further term over hidden states of both, added with its own weight.
     """
 
-    def __init__(self, task: Task, teacher: nn.Module, *, weight: float, temperature: float) -> None:
+    def __init__(
+        self,
+        task: Task,
+        teacher: nn.Module,
+        *,
+        weight: float,
+        temperature: float,
+        relations: Relations | None = None,
+    ) -> None:
         self._task = task
         self._teacher = teacher.eval().requires_grad_(False)
         self._weight = weight
         self._temperature = temperature
+        self._relations = relations
 
     def __call__(self, outputs: Any, targets: Any, inputs: Any) -> Tensor:
         """Return the loss of each example, ``[N]``."""
         hard = self._task.loss(outputs, targets)
-        if self._weight == 0 or not torch.is_tensor(outputs):
+        by_outputs = self._weight > 0 and torch.is_tensor(outputs)
+        if not by_outputs and self._relations is None:
             return hard
         with torch.no_grad():
             taught = call(self._teacher, inputs)
-        return (1 - self._weight) * hard + self._weight * self._distance(outputs, taught)
+        loss = (1 - self._weight) * hard + self._weight * self._distance(outputs, taught) if by_outputs else hard
+        return loss + self._relations.loss() if self._relations else loss
 
     def _distance(self, outputs: Tensor, taught: Tensor) -> Tensor:
         if not isinstance(self._task, (Classification, LanguageModeling)):

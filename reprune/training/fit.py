@@ -13,6 +13,7 @@ from reprune.training.averaging import Average
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.history import Epoch, History, Incident
 from reprune.training.loop import Loop
+from reprune.training.normalization import separate
 from reprune.training.optimization import optimizer_of
 from reprune.training.precision import Precision
 from reprune.training.random_state import seed_everything
@@ -50,6 +51,8 @@ def fit(
 ) -> History:
     """Train a model in place; go on from its checkpoint where there is one.
 
+    In a process that `torch.distributed` was initialized in, each batch is shared among all of its processes.
+
     Args:
         model: Trained in place and left in eval mode.
         batches: Returns the shuffled batches of the train split for a seed.
@@ -66,6 +69,7 @@ def fit(
         StoreError: A checkpoint could not be written, however often it was tried; the one before it is kept.
         Evicted: The process got SIGTERM; where there are checkpoints, the finished steps are kept.
     """
+    group = distributed.current()
     optimizer = optimizer_of(
         model, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -79,11 +83,14 @@ def fit(
         validate=validate,
         checkpoints=checkpoints,
         name=name,
-        group=distributed.Group(),
+        group=group,
         on_epoch=on_epoch,
         on_incident=on_incident,
     )
-    history = loop.run()
+    try:
+        history = loop.run()
+    finally:
+        separate(model)
     if average:
         model.load_state_dict(average.model.state_dict())
     model.eval()

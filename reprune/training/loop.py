@@ -29,9 +29,6 @@ log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 600.0
 """Time after which an epoch under way is kept too; each finished epoch is, however short."""
 
-SEED_APART = 7_919
-"""Distance of the seeds of two processes that share their batches."""
-
 
 class Loop:
     """Runs epochs; keeps and tells each; goes back when they diverge; stops cleanly on SIGTERM.
@@ -152,17 +149,15 @@ class Loop:
 
     def _stream(self) -> Iterator[Batch]:
         """Return the batches that are left of the epoch."""
-        state, rank = self._state, self._group.rank
+        state = self._state
         seed = self._settings.seed * 10_007 + state.position.epoch
         random_state.seed_everything(seed)
-        batches = self._group.share(self._batches(seed))
-        if rank:
-            random_state.seed_everything(seed + SEED_APART * rank)
+        batches = self._group.share(self._batches(seed), seed)
         self._steps = _length(batches)
         stream = iter(batches)
         if state.position.step:
             deque(islice(stream, state.position.step), maxlen=0)
-            state.restore_random(self._last, rank)
+            state.restore_random(self._last, self._group.rank)
         return stream
 
     def _validated(self) -> float:
@@ -184,7 +179,10 @@ class Loop:
         if found is not None:
             self._last = Snapshot(*found)
             self._state.restore(self._last)
+            asked, kept = self._settings.micro_batch, self._state.micro_batch
+            self._state.micro_batch = min(asked or kept or 0, kept or asked or 0) or None
             self._stepper.micro_batch = self._state.micro_batch
+        self._group.require_same(self._state.position.epoch, self._state.position.step)
 
     def _keep(self) -> None:
         """Take a snapshot, and write it where there are checkpoints."""

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from reprune.errors import StepError
-from reprune.training.accumulation import split
 from reprune.training.fit import Settings
+from reprune.training.pieces import split
 from tests.reprune.training.helpers import network, problem, train
 
 SETTINGS = Settings(epochs=2, learning_rate=0.05, seed=7)
