@@ -83,7 +83,7 @@ def _champion(workload: Workload, seen: Snapshot) -> Block:
         return Note(f"There is none yet. Make one: reprune run {workload.name}")
     facts = {"version": champion.short, "since": f"{champion.since:%Y-%m-%d %H:%M} UTC", "why": champion.reason}
     if "comparison" in seen.champion.lineage:
-        dense, pruned = seen.champion.lineage["comparison"]
+        dense, *_, pruned = seen.champion.lineage["comparison"]
         low, high = pruned["speed_up_interval"]
         facts |= {
             pruned.get("metric", "accuracy"): f"{pruned['accuracy']:.1%} (dense {dense['accuracy']:.1%})",

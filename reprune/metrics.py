@@ -63,15 +63,15 @@ class ChampionMetrics(BaseModel):
         """Return what was measured of a version before its promotion; None where no pipeline made it."""
         if "comparison" not in lineage:
             return None
-        dense, pruned = lineage["comparison"]
-        quantiles = {"p50": pruned["p50_seconds"], "p95": pruned["p95_seconds"]}
+        dense, *_, served = lineage["comparison"]
+        quantiles = {"p50": served["p50_seconds"], "p95": served["p95_seconds"]}
         return cls(
-            accuracy=pruned["accuracy"],
-            parameters=pruned["parameters"],
-            sparsity=1 - pruned["parameters"] / dense["parameters"],
-            size_bytes=pruned["size_bytes"],
-            latencies=(Latency(target=pruned["target"], seconds=quantiles),),
-            speedups={pruned["target"]: pruned["speed_up"]},
+            accuracy=served["accuracy"],
+            parameters=served["parameters"],
+            sparsity=1 - served["parameters"] / dense["parameters"],
+            size_bytes=served["size_bytes"],
+            latencies=(Latency(target=served["target"], seconds=quantiles),),
+            speedups={served["target"]: served["speed_up"]},
         )
 
 

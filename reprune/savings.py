@@ -57,7 +57,7 @@ def estimate(comparison: Sequence[Mapping[str, Any]], target: Target, serving: S
             cores it kept busy.
         serving: Request rate and price.
     """
-    dense, pruned = comparison
+    dense, *_, pruned = comparison
     busy = serving.requests_per_second * dense["p50_seconds"] * target.threads / target.batch_size
 
     def saved(speed_up: float) -> float:

@@ -12,7 +12,7 @@ def benchmark(
     run: str,
     target: str,
 ) -> str:
-    """Time the candidate against the dense model on one target, in turns and in one process.
+    """Time the candidate, in float and quantized, against the dense model on one target, in turns and in one process.
 
     Run it on the hardware that will serve the model. A second session of the dense model is timed along, to
     show the noise.

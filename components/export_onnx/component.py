@@ -13,10 +13,10 @@ def export_onnx(
     store: str,
     run: str,
 ) -> None:
-    """Export the dense model and the candidate to ONNX and compare each with torch.
+    """Export the dense model and the candidate to ONNX, compare each with torch, and quantize where that is asked.
 
     Args:
-        exported: A folder with ``dense.onnx``, ``candidate.onnx`` and ``export.json``.
+        exported: A folder with ``dense.onnx``, ``candidate.onnx``, ``quantized.onnx`` where asked, and ``export.json``.
         report: Sizes and errors.
         dense: The dense model.
         candidate: The candidate.

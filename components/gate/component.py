@@ -15,6 +15,9 @@ def gate(
 ) -> str:
     """Judge the candidate: is anything lost that matters, and is it as fast and small as it must be?
 
+    Where it was quantized, that file is judged if it is faster on every target; the float one otherwise, or if the gate
+    refuses the quantized one.
+
     Args:
         verdict: Every check with its margin, as JSON.
         report: The report of the whole run.

@@ -32,6 +32,8 @@ def show(
     console.print()
     if "gate" in records:
         show_comparison(console, records["gate"]["comparison"])
+        if quantization := records["gate"].get("quantization"):
+            console.print(f"  {quantization}", soft_wrap=True, markup=False)
         console.print()
         show_checks(console, records["gate"]["checks"])
     style = {"promoted": "bold green", "waiting": "bold yellow", "rejected": "bold red"}.get(ended.kind, "bold")
@@ -57,12 +59,13 @@ def as_json(
         "version": records.get("promote", {}).get("version"),
         "comparison": gate.get("comparison"),
         "reasons": gate.get("reasons", []),
+        "quantization": gate.get("quantization"),
         "seconds": seconds,
     }
 
 
 def show_comparison(console: "Console", rows: list[dict[str, Any]]) -> None:
-    """Print dense and pruned side by side, then how much faster; a row is what the gate recorded of one."""
+    """Print the models side by side, the served one last, then how much faster; a row is what the gate recorded."""
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2), show_edge=False, pad_edge=True)

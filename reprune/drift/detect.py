@@ -41,8 +41,7 @@ def detect(
     reference.belongs_to(model)
     if not len(window):
         return inconclusive(len(reference.sample), 0, policy)
-    embed = any(column.group == "embeddings" for column in reference.sample.columns)
-    found = sample(window, model, task, limit=LIMIT, seed=seed, name="production", embed=embed)
+    found = sample(window, model, task, limit=LIMIT, seed=seed, name="production")
     return compare(reference.sample, found, policy, seed=seed)
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 DENSE, CANDIDATE, CHAMPION = "dense", "pruned", "champion"
+FLOAT = "float"
+"""The candidate before it was quantized, where what would be served is."""
+
 RECORDED_EXAMPLES = 8
 
 

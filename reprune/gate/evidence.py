@@ -10,8 +10,9 @@ from reprune import digest, entrypoints, tasks
 from reprune.data import Data
 from reprune.errors import InputError
 from reprune.gate import conditions, serving, weak_spots
-from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, Answers, Runner
+from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, FLOAT, Answers, Runner
 from reprune.gate.conditions import Condition
+from reprune.gate.formats import Quantized
 from reprune.gate.gallery import Disagreement
 from reprune.hardware.benchmark import Benchmark
 from reprune.onnx.parity import Parity
@@ -27,13 +28,15 @@ class Evidence:
         examples: Examples of the split.
         labels: Class of each example, ``[N]``; None where the task has none.
         slices: Named parts of the split, boolean ``[N]`` each.
-        answers: By model: ``dense``, ``pruned``, and ``champion`` where there is one.
+        answers: By model: ``dense``, ``pruned``, ``champion`` where there is one, and ``float`` where the candidate is
+            quantized: what it was before.
         disagreements: Examples on which the candidate changed its mind, worst first, a bounded number.
         size_bytes: Size of each ONNX file.
         sha256: Digest of each ONNX file.
         benchmarks: Timings, one for each target.
         parity: Differences at each hop from torch to what is served, by its name; None where there is no torch model.
         probe: How a fresh process fared with the candidate; None where it was not tried.
+        quantized: What the candidate was quantized from; None where it is in float.
         conditions: Scores of dense and candidate on corrupted inputs and in production, by name.
         bundle_sha256: Digest of the ``bundle.json`` that the candidate was exported from; None where it came alone.
     """
@@ -49,6 +52,7 @@ class Evidence:
     benchmarks: Sequence[Benchmark] = ()
     parity: Mapping[str, Parity] | None = field(default_factory=dict)
     probe: serving.Probe | None = None
+    quantized: Quantized | None = None
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     bundle_sha256: str | None = None
 
@@ -61,6 +65,7 @@ def collect(
     champion: str | Path | None = None,
     benchmarks: Sequence[Benchmark] = (),
     parity: Mapping[str, Parity] | None = None,
+    quantized: Quantized | None = None,
     recording: str | Path | None = None,
     slices: Mapping[str, np.ndarray] | None = None,
     data: Data | None = None,
@@ -78,6 +83,7 @@ def collect(
         champion: ONNX file of the present champion.
         benchmarks: What was timed, with the candidate as ``pruned``.
         parity: What was compared with torch, by the name of the hop; None where the files came without a torch model.
+        quantized: What the candidate was quantized from, where it was.
         recording: Inputs and answers written by `reprune.gate.serving.record`; by default the candidate's own first
             answers are recorded.
         slices: Further named parts of the split, boolean ``[N]`` each.
@@ -89,6 +95,8 @@ def collect(
         InputError: A file is missing, refused by the runtime, or does not fit the data.
     """
     paths = {DENSE: Path(dense), CANDIDATE: Path(candidate)} | ({CHAMPION: Path(champion)} if champion else {})
+    if quantized:
+        paths[FLOAT] = quantized.float_file
     target = evaluation.target[0]
     data = data or Data(evaluation)
     task = tasks.of(evaluation, data)
@@ -119,6 +127,7 @@ def collect(
         conditions=conditions.gather(runner, data, split, seed=evaluation.seed)
         if evaluation.gate.robustness != "off"
         else {},
+        quantized=quantized,
         bundle_sha256=bundle_sha256,
     )
 

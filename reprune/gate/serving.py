@@ -19,6 +19,11 @@ TIMEOUT_SECONDS = 120.0
 RELATIVE_ERROR = 1e-4
 """Difference of the same file's answers, relative to the largest: kernels may differ with the batch, results not."""
 
+QUANTIZED_ERROR = 0.05
+"""The same for a quantized file: on another processor a value halfway between two levels may round to the other one."""
+
+_QUANTIZED = {"QuantizeLinear", "DynamicQuantizeLinear", "MatMulNBits"}
+
 
 class Probe(BaseModel):
     """How a fresh process fared with the file.
@@ -29,6 +34,7 @@ class Probe(BaseModel):
         max_abs_error: Largest difference from the recorded answers; None where it gave none.
         output_scale: Largest recorded answer, to judge the difference by.
         problem: Why it gave no answer; empty where it did.
+        relative_error: Largest difference that is let pass, relative to the largest recorded answer.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,11 +44,14 @@ class Probe(BaseModel):
     max_abs_error: float | None
     output_scale: float
     problem: str = ""
+    relative_error: float = RELATIVE_ERROR
 
     @property
     def answers(self) -> bool:
         """Whether the file was opened and repeated the recorded answers."""
-        return self.max_abs_error is not None and self.max_abs_error <= RELATIVE_ERROR * max(self.output_scale, 1.0)
+        return self.max_abs_error is not None and self.max_abs_error <= self.relative_error * max(
+            self.output_scale, 1.0
+        )
 
 
 def record(path: str | Path, inputs: Mapping[str, np.ndarray], outputs: Sequence[np.ndarray]) -> None:
@@ -111,8 +120,20 @@ def probe(
         threads=target.threads,
         examples=len(next(iter(inputs.values()))),
         output_scale=max((float(np.max(np.abs(value), initial=0.0)) for value in outputs), default=0.0),
+        relative_error=QUANTIZED_ERROR if _quantized(model) else RELATIVE_ERROR,
         **told,
     )
+
+
+def _quantized(model: str | Path) -> bool:
+    """Return whether a file computes in fewer bits; one that is no ONNX has told so already."""
+    import onnx
+
+    try:
+        graph = onnx.load(os.fspath(model), load_external_data=False).graph
+    except Exception:  # protobuf's errors share no base class of their own
+        return False
+    return any(node.op_type in _QUANTIZED for node in graph.node)
 
 
 def _ask(request: dict[str, object], timeout_seconds: float) -> dict[str, object]:

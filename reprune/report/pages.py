@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reprune.gate import words
+from reprune.onnx.parity import Parity
 from reprune.planning.sensitivity import Sensitivity
 from reprune.report.html import Note, Section, Table, page
 from reprune.report.plots import pruning
@@ -51,14 +52,35 @@ def sensitivity(curves: Sensitivity, frozen: Sequence[str], *, warning: str = ""
     return page("Sensitivity", f"{len(curves.curves)} groups on {curves.examples} examples", sections)
 
 
-def export(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the page of an export: sizes, and how far ONNX Runtime is from torch."""
-    table = Table(
-        headings=("model", "size", "parameters", "largest error", "mean error", "examples", "same predictions"),
-        rows=[_exported(name, row) for name, row in models.items()],
-        numeric=(1, 2, 3, 4, 5, 6),
+def export(models: Mapping[str, Mapping[str, Any]], quantized: Mapping[str, Parity]) -> str:
+    """Return the page of an export: sizes, how far ONNX Runtime is from torch, and a quantized file from float."""
+    described = Table(
+        headings=("model", "size", "parameters"),
+        rows=[(name, words.size(row["size_bytes"]), f"{row['parameters']:,}") for name, row in models.items()],
+        numeric=(1, 2),
     )
-    return page("Export", "torch against ONNX Runtime", [Section("Parity", [table])])
+    hops = {f"{name}: torch → ONNX": Parity.model_validate(row["parity"]) for name, row in models.items()}
+    sections = [Section("Models", [described]), Section("Parity", [parity({**hops, **quantized})])]
+    return page("Export", "torch against ONNX Runtime", sections)
+
+
+def parity(hops: Mapping[str, Parity]) -> Table:
+    """Return how far outputs move at each hop from torch to what is served."""
+    return Table(
+        headings=("hop", "maximum error", "mean error", "largest output", "predictions that agree", "examples"),
+        rows=[
+            (
+                name,
+                f"{hop.max_abs_error:.1e}",
+                f"{hop.mean_abs_error:.1e}",
+                f"{hop.output_scale:.3g}",
+                "–" if hop.argmax_agreement is None else f"{100 * hop.argmax_agreement:.4g} %",
+                f"{hop.examples:,}",
+            )
+            for name, hop in hops.items()
+        ],
+        numeric=(1, 2, 3, 4, 5),
+    )
 
 
 def sensitivity_points(curves: Sensitivity) -> dict[str, list[SensitivityPoint]]:
@@ -70,17 +92,3 @@ def sensitivity_points(curves: Sensitivity) -> dict[str, list[SensitivityPoint]]
         ]
         for name, curve in curves.curves.items()
     }
-
-
-def _exported(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
-    parity = row["parity"]
-    agreement = parity["argmax_agreement"]
-    return (
-        name,
-        words.size(row["size_bytes"]),
-        f"{row['parameters']:,}",
-        f"{parity['max_abs_error']:.1e}",
-        f"{parity['mean_abs_error']:.1e}",
-        f"{parity['examples']:,}",
-        "–" if agreement is None else words.percent(agreement),
-    )

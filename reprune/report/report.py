@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from reprune.gate import words
-from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE
+from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, FLOAT
 from reprune.gate.evidence import Evidence
 from reprune.gate.statistics import mean_interval
 from reprune.gate.verdict import Check, Verdict
 from reprune.hardware.benchmark import Benchmark
 from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.statistics import Estimate, Recording
+from reprune.report import pages
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tile, Tiles, Tone, page
 from reprune.report.plots import latency, pruning, quality, training
 from reprune.report.plots.pruning import Round, SensitivityPoint
@@ -31,6 +32,7 @@ def write_report(
     parameters: Mapping[str, int] | None = None,
     train: History | None = None,
     finetune: History | None = None,
+    quantization: str = "",
     rounds: Sequence[Round] = (),
     sensitivity: Mapping[str, Sequence[SensitivityPoint]] | None = None,
     widths: Mapping[str, tuple[int, int]] | None = None,
@@ -50,6 +52,7 @@ def write_report(
         parameters: Number of parameters by model: ``dense``, ``pruned``.
         train: How the dense model was trained.
         finetune: How the pruned model was fine-tuned.
+        quantization: Which file is served, in float or in fewer bits, and why, in words.
         rounds: What the pruner did.
         sensitivity: What narrowing each group does to the loss.
         widths: Width of each group, ``(dense, kept)``.
@@ -61,7 +64,7 @@ def write_report(
     how = _how(evidence, train, finetune, rounds, sensitivity, widths, profile, allowed_ratio)
     sections = [
         _verdict(verdict),
-        _numbers(evidence, parameters or {}),
+        _numbers(evidence, parameters or {}, quantization),
         _checks(verdict),
         *_parity(evidence),
         *_latencies(evidence.benchmarks, recordings),
@@ -104,12 +107,12 @@ def _verdict(verdict: Verdict) -> Section:
     return Section("Verdict", blocks)
 
 
-def _numbers(evidence: Evidence, parameters: Mapping[str, int]) -> Section:
-    blocks: list[Block] = []
+def _numbers(evidence: Evidence, parameters: Mapping[str, int], quantization: str) -> Section:
+    blocks: list[Block] = [Note(_sentence(quantization), "plain")] if quantization else []
     if evidence.benchmarks:
         blocks.append(_tiles(evidence, parameters))
     blocks.append(_answers_table(evidence, parameters))
-    blocks += [_timing_table(run) for run in evidence.benchmarks]
+    blocks += [_timing_table(run, evidence) for run in evidence.benchmarks]
     lead = f"Every model answered the same {words.count(evidence.examples, 'test example')}, in ONNX Runtime."
     return Section("Dense and pruned", blocks, lead=lead)
 
@@ -136,12 +139,12 @@ def _tiles(evidence: Evidence, parameters: Mapping[str, int]) -> Tiles:
 
 
 def _answers_table(evidence: Evidence, parameters: Mapping[str, int]) -> Table:
-    named = [name for name in (DENSE, CANDIDATE, CHAMPION) if name in evidence.answers]
+    named = [name for name in (DENSE, FLOAT, CANDIDATE, CHAMPION) if name in evidence.answers]
     return Table(
         headings=("model", f"{evidence.metric} (95 % CI)", "mean loss", "parameters", "size"),
         rows=[
             (
-                name,
+                _called(name, evidence),
                 _score(evidence, name),
                 words.plain(float(evidence.answers[name].losses.mean())),
                 f"{parameters[name]:,}" if name in parameters else "–",
@@ -153,8 +156,16 @@ def _answers_table(evidence: Evidence, parameters: Mapping[str, int]) -> Table:
     )
 
 
-def _timing_table(run: Benchmark) -> Table:
-    named = [name for name in (DENSE, CANDIDATE, CHAMPION, "control") if name in run.models]
+def _called(name: str, evidence: Evidence) -> str:
+    """Return what tables call a model; a candidate that was quantized has its float file beside it."""
+    formats = {FLOAT: "float", CANDIDATE: evidence.quantized.format} if evidence.quantized else {}
+    return f"pruned, {formats[name]}" if name in formats else name
+
+
+def _timing_table(run: Benchmark, evidence: Evidence) -> Table:
+    known = (DENSE, FLOAT, CANDIDATE, CHAMPION)
+    others = [name for name in run.models if name not in (*known, "control")]
+    named = [name for name in (*known, *others, "control") if name in run.models]
     rows: list[tuple[str | Cell, ...]] = []
     for name in named:
         timing = run.models[name]
@@ -162,7 +173,7 @@ def _timing_table(run: Benchmark) -> Table:
         interval = f"{gain.low:.2f} – {gain.high:.2f}"
         rows.append(
             (
-                "dense again (control)" if name == "control" else name,
+                "dense again (control)" if name == "control" else _called(name, evidence),
                 *(_duration(it) for it in (timing.p50_seconds, timing.p95_seconds, timing.p99_seconds)),
                 f"{timing.throughput:,.0f}",
                 Cell(
@@ -211,22 +222,10 @@ def _checks(verdict: Verdict) -> Section:
 def _parity(evidence: Evidence) -> list[Section]:
     if not evidence.parity:
         return []
-    table = Table(
-        headings=("hop", "maximum error", "mean error", "largest output", "predictions that agree", "examples"),
-        rows=[
-            (
-                name,
-                f"{hop.max_abs_error:.1e}",
-                f"{hop.mean_abs_error:.1e}",
-                f"{hop.output_scale:.3g}",
-                "–" if hop.argmax_agreement is None else f"{100 * hop.argmax_agreement:.4g} %",
-                f"{hop.examples:,}",
-            )
-            for name, hop in evidence.parity.items()
-        ],
-        numeric=(1, 2, 3, 4, 5),
-    )
-    return [Section("Parity", [table], lead="How far outputs move at each hop from torch to what is served.")]
+    hops = {**evidence.parity, **(evidence.quantized.hop if evidence.quantized else {})}
+    return [
+        Section("Parity", [pages.parity(hops)], lead="How far outputs move at each hop from torch to what is served.")
+    ]
 
 
 def _latencies(benchmarks: Sequence[Benchmark], recordings: Sequence[str | Path]) -> list[Section]:

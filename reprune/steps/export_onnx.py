@@ -1,4 +1,4 @@
-"""Export the dense model and the candidate to ONNX and compare each with torch."""
+"""Export the dense model and the candidate to ONNX, compare each with torch, and quantize where that is asked."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from reprune.onnx.export import export
 from reprune.onnx.parity import compare
 from reprune.report import pages
 from reprune.step import Step
+from reprune.steps import quantizing
 from reprune.steps.benchmark import inputs_file
 from reprune.structure import feed
 
@@ -22,7 +23,7 @@ COMPARED = 512
 
 
 def run(step: Step, *, dense: Path, candidate: Path, exported: Path, report: Path) -> None:
-    """Write ``dense.onnx``, ``candidate.onnx`` and ``export.json`` with counts, digests and parity.
+    """Write ``dense.onnx``, ``candidate.onnx``, ``quantized.onnx`` where asked, and ``export.json`` about them.
 
     What `benchmark` feeds the models lies beside them, a file for each batch size, so that the machine that serves
     them needs neither torch nor the data.
@@ -37,11 +38,17 @@ def run(step: Step, *, dense: Path, candidate: Path, exported: Path, report: Pat
     for size in {target.batch_size for target in step.workload.target}:
         arrays = feed(step.data.example(batch_size=size, split="test"))
         save_file({name: np.ascontiguousarray(it) for name, it in arrays.items()}, inputs_file(exported, size))
-    (exported / "export.json").write_text(json.dumps(described, indent=2))
-    report.write_text(pages.export(described))
-    step.record = {"models": described}
+    quantization = quantizing.quantize(step, exported / "candidate.onnx")
+    if quantization and quantization.status != "made":
+        step.warn(quantization.statement)
+    record = {"models": described, "quantization": quantization.model_dump(mode="json") if quantization else None}
+    (exported / "export.json").write_text(json.dumps(record, indent=2))
+    report.write_text(pages.export(described, quantization.hop if quantization else {}))
+    step.record = record
     errors = ", ".join(f"{name} {row['parity']['max_abs_error']:.1e}" for name, row in described.items())
     step.summary = f"largest difference between torch and ONNX Runtime: {errors}"
+    if quantization:
+        step.summary += f"; {quantization.statement}"
 
 
 def _export(step: Step, model: nn.Module, path: Path) -> dict[str, Any]:

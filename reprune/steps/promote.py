@@ -15,6 +15,7 @@ from reprune.gate.verdict import Verdict
 from reprune.hardware.session import open_session
 from reprune.registry import retire
 from reprune.step import Step
+from reprune.steps.benchmark import QUANTIZED
 from reprune.training import checkpoint
 
 REQUESTED = 8
@@ -29,7 +30,7 @@ def run(step: Step, *, candidate: Path, exported: Path, verdict: Path, report: P
         ConflictError: Somebody else promoted since the gate looked.
     """
     gate = step.records()["gate"]
-    judged = _verdict_on(candidate, exported, verdict, gate["verdict_sha256"])
+    judged, served = _verdict_on(candidate, exported, verdict, gate["verdict_sha256"])
     lineage = {
         **bundle.Description.read(candidate).lineage,
         "workload": step.workload.model_dump(mode="json", exclude_defaults=True),
@@ -42,7 +43,7 @@ def run(step: Step, *, candidate: Path, exported: Path, verdict: Path, report: P
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "version"
         shutil.copytree(candidate, folder)
-        shutil.copyfile(exported / "candidate.onnx", folder / ONNX)
+        shutil.copyfile(served, folder / ONNX)
         shutil.copyfile(verdict, folder / VERDICT)
         shutil.copyfile(report, folder / "report.html")
         _record_requests(step, folder)
@@ -63,18 +64,20 @@ def run(step: Step, *, candidate: Path, exported: Path, verdict: Path, report: P
     return version.id
 
 
-def _verdict_on(candidate: Path, exported: Path, verdict: Path, said: str) -> Verdict:
-    """Return the verdict, once it is certain that nothing was altered since it was given."""
+def _verdict_on(candidate: Path, exported: Path, verdict: Path, said: str) -> tuple[Verdict, Path]:
+    """Return the verdict and the file that it is on, once it is certain that nothing was altered since."""
     remedy = "Run the pipeline again."
     if digest.of_file(verdict) != said:
         raise IntegrityError("The verdict was altered after the gate had given it.", remedy)
     judged = Verdict.model_validate_json(verdict.read_text())
-    if digest.of_file(exported / "candidate.onnx") != judged.candidate_sha256:
+    files = (exported / "candidate.onnx", exported / QUANTIZED)
+    served = [file for file in files if file.is_file() and digest.of_file(file) == judged.candidate_sha256]
+    if not served:
         raise IntegrityError("The candidate was altered after the gate had judged it.", remedy)
     if digest.of_file(candidate / bundle.DESCRIPTION) != judged.bundle_sha256:
         raise IntegrityError("The candidate's bundle was altered after the gate had judged it.", remedy)
     bundle.verify(candidate, bundle.Description.read(candidate))
-    return judged
+    return judged, served[0]
 
 
 def _record_requests(step: Step, folder: Path) -> None:

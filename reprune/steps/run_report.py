@@ -1,10 +1,11 @@
 """The report of a run, put together from what its steps recorded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from reprune.gate.answers import CANDIDATE, DENSE, FLOAT
 from reprune.gate.evidence import Evidence
 from reprune.gate.verdict import Verdict
 from reprune.hardware.benchmark import Benchmark
@@ -17,9 +18,9 @@ from reprune.step import Step
 from reprune.training.history import History
 
 
-def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, benchmarks: Sequence[Benchmark]) -> None:
-    """Write the report of this step's run."""
-    records = step.records()
+def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, quantization: str) -> None:
+    """Write the report of this step's run; ``quantization`` says in words which file is served, and why."""
+    records, benchmarks = step.records(), evidence.benchmarks
     models, pruned = records["export_onnx"]["models"], records["prune"]
     table = _profile(step, records, pruned["profiles"][0])
     curves = Sensitivity.model_validate(records["analyze_sensitivity"]["sensitivity"])
@@ -31,7 +32,9 @@ def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, bench
             subtitle=f"run {step.run} · {benchmarks[0].target.label()} · {benchmarks[0].machine.cpu_model}",
             verdict=verdict,
             evidence=evidence,
-            parameters={"dense": models["dense"]["parameters"], "pruned": models["candidate"]["parameters"]},
+            parameters={DENSE: models["dense"]["parameters"]}
+            | dict.fromkeys((CANDIDATE, FLOAT), models["candidate"]["parameters"]),
+            quantization=quantization,
             train=History(epochs=records["train"]["history"]),
             finetune=History(epochs=records["finetune"]["history"]),
             rounds=pruned["rounds"],

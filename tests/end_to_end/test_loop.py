@@ -88,6 +88,24 @@ def test_with_manual_approval_the_candidate_waits_until_somebody_approves_it(pro
     assert project.run(name)["outcome"] == "nothing-to-do"
 
 
+@pytest.mark.slow
+def test_int8_is_served_where_it_is_faster_and_the_reason_is_told(project):
+    name = variant(
+        project, "int8.yaml", name="int8", quantize="int8", budget={"latency": "0.8x", "accuracy_drop": 0.02}
+    )
+    ended = project.run(name)
+    assert ended["outcome"] == "promoted", ended["reasons"]
+    served = ended["comparison"][-1]
+    assert ended["quantization"].startswith("int8 is served" if served["model"] == "int8" else "float is served")
+    store = project.folder / "reprune-store"
+    record = json.loads((store / "runs" / "int8" / ended["run"] / "export_onnx.json").read_text())["quantization"]
+    assert record["status"] == "made" and record["mixed"]["loss"]["parity"]["examples"] == 200
+    model = store / "registry" / "int8" / "versions" / ended["version"] / "files" / "model.onnx"
+    assert model.stat().st_size == served["size_bytes"]
+    assert (served["size_bytes"] == record["size_bytes"]) == (served["model"] == "int8")
+    assert project.run(name)["outcome"] == "nothing-to-do"  # the drift reference is of the served file
+
+
 def test_drift_starts_a_new_cycle_and_rollback_undoes_it(project, promoted):
     arrays = project.folder / "window.npz"
     code = "import numpy, shapes; x, y = shapes.shifted().tensors; numpy.savez('window.npz', inputs=x, targets=y)"

@@ -1,6 +1,7 @@
 """Whether the file that would be served is small enough, answers as torch does, and opens in a fresh process."""
 
 from functools import partial
+from typing import NamedTuple
 
 from reprune.gate import words
 from reprune.gate.answers import CANDIDATE, DENSE
@@ -9,6 +10,13 @@ from reprune.gate.policy import GatePolicy
 from reprune.gate.verdict import Check, Status
 from reprune.onnx.parity import Parity
 from reprune.quantity import SizeLimit
+
+
+class Limits(NamedTuple):
+    """What one hop may change: the largest difference, relative to the outputs, and the smallest agreement."""
+
+    error: float
+    agreement: float
 
 
 def size(evidence: Evidence, policy: GatePolicy, limit: SizeLimit | None) -> list[Check]:
@@ -30,13 +38,19 @@ def size(evidence: Evidence, policy: GatePolicy, limit: SizeLimit | None) -> lis
 
 
 def parity(evidence: Evidence, policy: GatePolicy) -> list[Check]:
-    """Check the difference at each hop between torch and what is served."""
+    """Check the difference at each hop from torch to what is served; quantizing may change more than exporting."""
     check = partial(Check, name="parity", family="parity", severity=policy.parity)
     if evidence.parity is None:
         return [check(status="skipped", statement="the files came without a torch model to compare them with")]
     said = "the file was not compared with torch; hand in the export's parity, or set gate.parity to off"
-    return [_hop(name, found, policy) for name, found in evidence.parity.items()] or [
-        check(status="inconclusive", statement=said)
+    if not evidence.parity:
+        return [check(status="inconclusive", statement=said)]
+    exact = Limits(policy.parity_error, policy.parity_agreement)
+    rounded = Limits(policy.quantization_error, policy.quantization_agreement)
+    hops = evidence.quantized.hop if evidence.quantized else {}
+    return [
+        *(_hop(name, found, policy, exact) for name, found in evidence.parity.items()),
+        *(_hop(name, found, policy, rounded) for name, found in hops.items()),
     ]
 
 
@@ -62,11 +76,11 @@ def serving(evidence: Evidence, policy: GatePolicy) -> list[Check]:
     return [check(status=status, statement=said, estimate=found.max_abs_error, examples=found.examples)]
 
 
-def _hop(name: str, found: Parity, policy: GatePolicy) -> Check:
-    allowed = policy.parity_error * max(found.output_scale, 1.0)
+def _hop(name: str, found: Parity, policy: GatePolicy, limits: Limits) -> Check:
+    allowed = limits.error * max(found.output_scale, 1.0)
     agreement = found.argmax_agreement
     # written so that NaN fails
-    alike = found.max_abs_error <= allowed and (agreement is None or agreement >= policy.parity_agreement)
+    alike = found.max_abs_error <= allowed and (agreement is None or agreement >= limits.agreement)
     said = f"{name}: outputs differ by at most {found.max_abs_error:.2g} (allowed {allowed:.2g})"
     if agreement is not None:
         said += f", {100 * agreement:.4g} % of predictions agree"

@@ -1,14 +1,12 @@
 """Whether the candidate is fast enough on every target, from interleaved timings against dense and a control."""
 
-import math
-
 from reprune.gate import words
 from reprune.gate.answers import CANDIDATE
 from reprune.gate.evidence import Evidence
 from reprune.gate.policy import GatePolicy, Severity
 from reprune.gate.verdict import Check, Status
 from reprune.hardware.benchmark import Benchmark
-from reprune.hardware.statistics import Estimate
+from reprune.hardware.statistics import Estimate, quotient
 from reprune.quantity import LatencyLimit
 
 
@@ -63,7 +61,7 @@ def _percentile(run: Benchmark, policy: GatePolicy, family: str, percentile: int
     limit: LatencyLimit = getattr(policy, f"{family}_limit")
     measured: Estimate = getattr(run.models[CANDIDATE], f"p{percentile}_seconds")
     if limit.relative:
-        measured = _quotient(measured, getattr(run.models[run.baseline], f"p{percentile}_seconds"))
+        measured = quotient(measured, getattr(run.models[run.baseline], f"p{percentile}_seconds"))
     return _check(f"p{percentile} latency on {run.target.label()}", family, policy, measured, limit)
 
 
@@ -91,18 +89,6 @@ def _severity(family: str, status: Status, policy: GatePolicy) -> Severity:
     """Return what a check does; a doubt about the 99th percentile, which few samples settle, warns at most."""
     severity = policy.severity(family)
     return "warn" if (family, status, severity) == ("extreme_latency", "inconclusive", "block") else severity
-
-
-def _quotient(top: Estimate, bottom: Estimate) -> Estimate:
-    """Return the ratio of two quantiles, with an interval as if they were independent.
-
-    Distances are added in squares on the logarithm's scale. Timings of one round go up and down together, which makes
-    the true interval narrower: this one errs on the side of caution.
-    """
-    value = top.value / bottom.value
-    down = math.hypot(math.log(top.value / top.low), math.log(bottom.high / bottom.value))
-    up = math.hypot(math.log(top.high / top.value), math.log(bottom.value / bottom.low))
-    return Estimate(value=value, low=value * math.exp(-down), high=value * math.exp(up))
 
 
 def _range(measured: Estimate, write: words.Form) -> str:

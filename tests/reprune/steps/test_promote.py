@@ -11,6 +11,7 @@ from reprune.data import Data
 from reprune.errors import IntegrityError
 from reprune.gate.verdict import Check, conclude
 from reprune.onnx.export import export
+from reprune.onnx.quantize import Quantizer
 from reprune.step import Step
 from reprune.steps import promote
 
@@ -51,6 +52,19 @@ def test_a_version_holds_all_that_it_was_judged_by_and_answers_before_it_is_cham
     assert step.registry.champion().version == version
     names = {file.path for file in step.registry.version(version).files}
     assert {"model.onnx", "requests.npz", "verdict.json", "report.html", "reference.safetensors"} <= names
+
+
+def test_the_quantized_file_is_published_where_the_verdict_is_on_that(judged):
+    step, paths = judged
+    quantizer = Quantizer(paths["exported"] / "candidate.onnx")
+    quantizer.calibrate([Data(DIGITS).example(batch_size=16)])
+    served = quantizer.write(paths["exported"] / "quantized.onnx")
+    verdict = json.loads(paths["verdict"].read_text()) | {"candidate_sha256": digest.of_file(served)}
+    paths["verdict"].write_text(json.dumps(verdict))
+    record = {"comparison": [], "champion": None, "verdict_sha256": digest.of_file(paths["verdict"])}
+    step.put_evidence("gate.json", json.dumps(record).encode())
+    version = step.registry.version(promote.run(step, **paths))
+    assert {file.path: file.sha256 for file in version.files}["model.onnx"] == digest.of_file(served)
 
 
 def swap_bundle(paths):
