@@ -220,7 +220,8 @@ def serve(monitor: Monitor, address: tuple[str, int], token: Token, *, interval:
     watching = threading.Thread(target=monitor.watch, args=(stop, interval), name="watch", daemon=True)
     server.watching = watching.is_alive
 
-    def end(*_: Any) -> None:
+    def end(number: int, _: Any) -> None:
+        log.info("%s: ends; what it started goes on", signal.Signals(number).name)
         stop.set()
         threading.Thread(target=server.shutdown, daemon=True).start()  # it waits for the loop that this interrupts
 

@@ -20,6 +20,7 @@ from reprune.cli import (
     profile,
     registry,
     run,
+    serving,
     workload,
 )
 from reprune.errors import RepruneError
@@ -33,7 +34,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for group in (run, workload, inspect, planning, advise, benchmark, profile, gate, drift, registry, cluster, monitor):
+for group in (
+    run,
+    workload,
+    inspect,
+    planning,
+    advise,
+    benchmark,
+    profile,
+    gate,
+    drift,
+    registry,
+    cluster,
+    serving,
+    monitor,
+):
     group.register(app)
 
 

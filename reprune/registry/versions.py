@@ -130,6 +130,10 @@ class Versions:
             )
         return found[0]
 
+    def files_uri(self, version: Version) -> str:
+        """Return the URI of the folder that holds a version's files, for programs that fetch for themselves."""
+        return f"{self.store.uri}/{self._key(version.id, 'files')}"
+
     def fetch(self, version: Version | str, destination: Path, *, only: list[str] | None = None) -> Path:
         """Bring files of a version into a folder, each verified by its digest.
 
