@@ -62,7 +62,7 @@ def kubectl():
             input=yaml.safe_dump_all(objects) if objects is not None else None,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=420,
         )
         assert not check or done.returncode == 0, done.stderr
         return done

@@ -25,7 +25,7 @@ METRICS = "/api/v1/namespaces/reprune/services/reprune-monitor:http/proxy/metric
 WORKLOAD = f"name: {production.NAME}\nmodel: nowhere:build\ndata: nowhere:load\n"
 
 
-def eventually(ask, seconds=120):
+def eventually(ask, seconds=300):
     """Ask until the answer is a yes, and return it."""
     deadline = time.monotonic() + seconds
     while not (answer := ask()):
@@ -83,7 +83,7 @@ def monitor(kubectl, for_this_server, overlay, store):
             it["spec"]["template"]["spec"]["containers"][0]["args"] += ["--interval", "1"]
     kubectl("delete", "deployment", "reprune-monitor", "-n", "reprune", "--ignore-not-found")
     kubectl("apply", objects=for_this_server(objects))
-    kubectl("rollout", "status", "deployment/reprune-monitor", "-n", "reprune", "--timeout=110s")
+    kubectl("rollout", "status", "deployment/reprune-monitor", "-n", "reprune", "--timeout=400s")
 
     def pod():
         found = json.loads(kubectl("get", "pods", "-n", "reprune", "-o", "json").stdout)["items"]
@@ -142,8 +142,8 @@ def test_a_drained_node_ends_it_with_sigterm_and_it_comes_back(kubectl, monitor,
     node = pod["spec"]["nodeName"]
     mine = "app.kubernetes.io/name=reprune"
     try:
-        kubectl("drain", node, f"--pod-selector={mine}", "--delete-emptydir-data", "--timeout=60s")
-        told, _ = log.communicate(timeout=60)
+        kubectl("drain", node, f"--pod-selector={mine}", "--delete-emptydir-data", "--timeout=120s")
+        told, _ = log.communicate(timeout=120)
     finally:
         kubectl("uncordon", node)
         log.kill()
