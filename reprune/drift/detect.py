@@ -41,7 +41,8 @@ def detect(
     reference.belongs_to(model)
     if not len(window):
         return inconclusive(len(reference.sample), 0, policy)
-    found = sample(window, model, task, limit=LIMIT, seed=seed, name="production")
+    embed = any(column.group == "embeddings" for column in reference.sample.columns)
+    found = sample(window, model, task, limit=LIMIT, seed=seed, name="production", embed=embed)
     return compare(reference.sample, found, policy, seed=seed)
 
 

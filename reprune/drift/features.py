@@ -3,7 +3,7 @@
 Inputs of up to 256 values are watched value by value. Larger ones are pooled to a grid of 8 × 8 over their last two
 dimensions (64 steps of a long vector), beside the means of up to 16 channels. Whole numbers that are few enough to be
 tokens are watched by position and as the share of each of 64 buckets of tokens. Every input that is an image or a
-sequence has its summaries (`reprune.summaries`) too.
+sequence has its summaries (`reprune.summaries`) too. The model's penultimate layer is watched as a whole.
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reprune.data import iter_batches
+from reprune.drift.embeddings import pooled, with_embedding
 from reprune.drift.policy import Group
 from reprune.entrypoints import describe
 from reprune.errors import InputError
@@ -75,7 +76,7 @@ class Sample:
         return Sample(columns, self.values[:, [self.columns.index(column) for column in columns]], self.shapes)
 
 
-def sample(dataset: Any, model: Path, task: Task, *, limit: int, seed: int, name: str) -> Sample:
+def sample(dataset: Any, model: Path, task: Task, *, limit: int, seed: int, name: str, embed: bool = True) -> Sample:
     """Return a bounded random sample of a dataset, with what the served model says to it.
 
     Args:
@@ -85,6 +86,7 @@ def sample(dataset: Any, model: Path, task: Task, *, limit: int, seed: int, name
         limit: Most examples taken.
         seed: Seed of the choice.
         name: The dataset's name, for messages.
+        embed: Whether to watch the model's penultimate layer too, where it has one.
 
     Raises:
         InputError: Examples of different shapes, values that are not finite, or inputs that the model refuses.
@@ -92,7 +94,8 @@ def sample(dataset: Any, model: Path, task: Task, *, limit: int, seed: int, name
     chosen = np.arange(len(dataset))
     if len(chosen) > limit:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
-    session = open_session(model, Target())
+    embedder = with_embedding(model) if embed else None
+    session = open_session(embedder or model, Target())
     parts: list[dict[Column, NDArray[np.float32]]] = []
     shapes: dict[str, str] = {}
     for inputs, targets in _batches(dataset, chosen, name):
@@ -108,7 +111,9 @@ def sample(dataset: Any, model: Path, task: Task, *, limit: int, seed: int, name
                 f"{name}: the champion refuses inputs of {_described(shapes)}: {str(error).splitlines()[0]}",
                 "Give inputs of the shape and type that it was trained on.",
             ) from error
-        parts.append(_columns(named, [torch.from_numpy(np.asarray(o)) for o in outputs], targets, task))
+        embedding = _embedding(outputs.pop(), len(targets)) if embedder else {}
+        answers = [torch.from_numpy(np.asarray(output)) for output in outputs]
+        parts.append(_columns(named, answers, targets, task) | embedding)
     if not parts:
         return Sample((), np.zeros((0, 0), dtype=np.float32), shapes)
     columns = tuple(parts[0])
@@ -149,6 +154,14 @@ def _columns(
         categorical = not signal.is_floating_point()
         columns[Column(name, "predictions", categorical)] = numbers(signal)
     return columns | _labels(targets)
+
+
+def _embedding(layer: Any, examples: int) -> dict[Column, NDArray[np.float32]]:
+    """Return the penultimate layer as columns; none where it does not have a row for each example."""
+    if np.ndim(layer) < 2 or len(layer) != examples:
+        return {}
+    values = numbers(torch.from_numpy(pooled(layer)))
+    return {Column(f"embedding[{i}]", "embeddings"): column for i, column in enumerate(values.T)}
 
 
 def _labels(targets: Any) -> dict[Column, NDArray[np.float32]]:

@@ -8,6 +8,7 @@ from reprune.champion import ONNX
 from reprune.drift.decision import Decision, Trigger, decide
 from reprune.report import drift_page
 from reprune.step import Step
+from reprune.watch import logs
 
 REFERENCE = "reference.safetensors"
 
@@ -17,13 +18,16 @@ def run(step: Step, *, trigger: Trigger, report: Path) -> str:
     champion = step.registry.champion()
     with TemporaryDirectory() as scratch:
         version = Path(scratch) if champion else None
+        window: Any | None = step.data.production()
         if champion and version:
             step.progress("fetching the champion's reference")
             step.registry.fetch(champion.version, version, only=[ONNX, REFERENCE])
+            if window is None and trigger == "schedule":
+                window = logs.latest(step.store, step.workload.name, version / ONNX)
         decision = decide(
             champion.version if champion else None,
             version,
-            step.data.production(),
+            window,
             step.task,
             step.workload.drift,
             trigger=trigger,

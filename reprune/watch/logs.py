@@ -158,6 +158,35 @@ def keys(store: Store, workload: str, *, today: date, known: Iterable[str] = ())
         day += timedelta(days=1)
 
 
+def latest(store: Store, workload: str, model: Path) -> Window | None:
+    """Return the latest window of the log, or None where none has landed in the latest days.
+
+    Args:
+        store: The store.
+        workload: Name of the workload.
+        model: The champion's ONNX file, which says what a window holds.
+
+    Raises:
+        InputError: It is damaged, or no window of these inputs.
+    """
+    found = list(keys(store, workload, today=datetime.now(UTC).date()))
+    if not found:
+        return None
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / found[-1].rpartition("/")[2]
+        store.download(found[-1], path)
+        return read(path, inputs_of(model))
+
+
+def inputs_of(model: Path) -> dict[str, list[int | None]]:
+    """Return the shape of one example by the names of an ONNX model's inputs; None for a size that may differ."""
+    from reprune.hardware.session import open_session
+    from reprune.hardware.target import Target
+
+    taken = open_session(model, Target()).get_inputs()
+    return {it.name: [size if isinstance(size, int) else None for size in it.shape[1:]] for it in taken}
+
+
 def recent(known: Iterable[str], *, today: date) -> set[str]:
     """Return those keys that `keys` could yield again, today or later: what must be remembered as seen."""
     known = list(known)

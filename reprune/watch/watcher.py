@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from reprune.champion import ONNX
 from reprune.errors import InputError, RepruneError
-from reprune.hardware.target import Target
 from reprune.metrics import DRIFT_TESTS, DriftMetrics
 from reprune.registry import Champion, Registry
 from reprune.store import NotFoundError, Store
@@ -139,7 +138,7 @@ class Watcher:
             if self._scratch is not None:
                 self._scratch.cleanup()
             self._scratch, self._fetched = scratch, champion.version
-            self._inputs = _inputs(Path(scratch.name) / ONNX)
+            self._inputs = logs.inputs_of(Path(scratch.name) / ONNX)
         return Path(self._scratch.name)
 
     def _note(self, state: State, found: "tuple[Window, Decision | None]", champion: Champion) -> Request | None:
@@ -165,14 +164,6 @@ class Watcher:
             fingerprint=f"{champion.version[:12]} {state.episode}",
             reason=f"drift in {state.drifted} windows in a row; {window.summary}",
         )
-
-
-def _inputs(model: Path) -> dict[str, list[int | None]]:
-    """Return the shape of one example by the names of the model's inputs; None for a size that may differ."""
-    from reprune.hardware.session import open_session
-
-    taken = open_session(model, Target()).get_inputs()
-    return {it.name: [size if isinstance(size, int) else None for size in it.shape[1:]] for it in taken}
 
 
 def follow(state: State, window: Window, policy: WatchPolicy) -> None:

@@ -105,6 +105,13 @@ def test_promote(tmp_path):
     assert [move.action for move in registry.history()][2:] == ["canary", "withdraw", "promote", "rollback"]
 
 
+def test_monitor(tmp_path):
+    page = Page("docs/monitor.md", tmp_path)
+    page.act(passing_over=["reprune monitor", "reprune retire", "prometheus"])  # they serve, or need a server
+    assert len(page.ran) == 2 and len((tmp_path / "reprune-monitor-token").read_text().strip()) == 64
+    assert [path.name for path in tmp_path.glob("reprune-store/logs/digits/*/*")] == ["1430-host7.npz"]
+
+
 def test_gate_in_ci(tmp_path):
     page = Page("docs/gate-in-ci.md", tmp_path)
     page.act()

@@ -1,10 +1,13 @@
 """The whole chain with the real programs: scrape, rule, alert, webhook, re-prune, promotion, all clear."""
 
+import shutil
+import subprocess
 import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -13,11 +16,14 @@ from reprune.monitoring.monitor import Monitor
 from reprune.monitoring.service import Server, Token
 from reprune.registry import Registry
 from reprune.store import open_store
+from reprune.watch import logs
+from reprune.watch.state import Keeper
 from tests.conftest import free_port
 from tests.monitoring import production
 from tests.monitoring.programs import ALERTMANAGER, PROMETHEUS, await_, get, prometheus, running
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
+PROJECT = Path(__file__).parents[1] / "end_to_end" / "project"
 TOKEN = "a-token-of-enough-letters"
 
 pytestmark = pytest.mark.skipif(
@@ -132,3 +138,58 @@ def test_drift_is_scraped_alerted_pruned_away_and_all_is_clear(tmp_path):
     (launch,) = state.launches
     assert launch.source == "alert" and "RepruneDriftConfirmed" in launch.reason
     assert [move.version for move in registry.history()] == [after.version, before.version, after.version]
+
+
+MOVING = """
+from pathlib import Path
+
+from shapes import SIZES, points
+from torch.utils.data import TensorDataset
+
+
+def load(split):
+    if split == "production":
+        raise KeyError(split)
+    inputs, labels = points(split, SIZES[split])
+    return TensorDataset(inputs + float(Path(__file__).with_name("shift").read_text()), labels)
+"""
+
+
+@pytest.mark.slow
+def test_the_world_moves_and_the_command_prunes_again_by_itself(tmp_path):
+    """The same with nothing played: the command line, a pipeline that trains, prunes and promotes, and its outcome."""
+    shutil.copytree(PROJECT, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "moving.py").write_text(MOVING)
+    (tmp_path / "shift").write_text("0")
+    raw = yaml.safe_load((tmp_path / "workload.yaml").read_text())
+    raw |= {"data": "moving:load", "monitor": {"act_on": ["alert"]}}
+    (tmp_path / "workload.yaml").write_text(yaml.safe_dump(raw))
+    reprune = [sys.executable, "-m", "reprune"]
+    subprocess.run([*reprune, "run", "workload.yaml"], cwd=tmp_path, check=True, capture_output=True, timeout=600)
+    store, port = open_store(tmp_path / "reprune-store"), free_port()
+    registry, keeper = Registry(store, "shapes"), Keeper(store, "shapes")
+    before = registry.champion()
+
+    def log_window(name):
+        inputs = production.inputs(200, seed=int(name), columns=8)
+        inputs[:, :2] += 0.35 * np.sign(inputs[:, :2])
+        logs.write(store, "shapes", name, {"input": inputs + 1.0})
+
+    for name in "012":
+        log_window(name)
+    (tmp_path / "shift").write_text("1")
+    (tmp_path / "token").write_text(TOKEN)
+    options = ["--start", "local", "--interval", "1", "--token-file", "token", "--listen", f"127.0.0.1:{port}"]
+    with ExitStack() as stack:
+        command = ["env", "-C", tmp_path, *reprune, "monitor", "workload.yaml", *options]
+        stack.enter_context(running(command, tmp_path / "monitor.log"))
+        programs = stack.enter_context(Programs(tmp_path, port).started())
+        await_("the launch", lambda: keeper.read().launches)
+        await_("its end", lambda: not keeper.read().launches[0].in_flight, seconds=600)
+        log_window("3")
+        await_("the window after it", lambda: programs.query('reprune_monitor_windows_total{verdict="no drift"} == 1'))
+        await_("the all-clear", lambda: not programs.firing("RepruneDriftConfirmed"))
+    (launch,) = keeper.read().launches
+    assert (launch.source, launch.progress) == ("alert", "promoted")
+    assert registry.champion().version != before.version
+    assert [move.action for move in registry.history()] == ["promote", "promote"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 
 from reprune.monitoring.webhook import ACTION
 from tests.monitoring import exported
@@ -45,6 +46,13 @@ def ran(*arguments):
 def test_promtool_agrees(arguments):
     done = ran(PROMTOOL, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_promtool_finds_nothing_to_object_to_in_what_a_monitor_exports():
+    text = generate_latest(exported.monitor_registry()).decode()
+    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.skipif(AMTOOL is None, reason="needs amtool (apt-get install prometheus-alertmanager)")

@@ -8,8 +8,11 @@ import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner
 
 from reprune import metrics
+from reprune.cli.app import app
+from reprune.errors import InputError
 from reprune.metrics import ChampionMetrics, DriftMetrics, Latency, RunMetrics, publish
 
 PROMTOOL, PUSHGATEWAY = shutil.which("promtool"), shutil.which("prometheus-pushgateway")
@@ -151,3 +154,20 @@ def test_a_real_pushgateway_takes_one_group_a_workload(gateway):
     assert found["reprune_last_success_timestamp_seconds", ()] == 100
     assert found["reprune_last_run_timestamp_seconds", ()] == 200
     assert 'job="reprune"' in text and 'workload="digits"' in text
+
+
+@needs_pushgateway
+def test_a_workload_that_is_retired_is_forgotten_and_the_others_stay(gateway):
+    publish(run_metrics().registry(), "digits", pushgateway=gateway)
+    publish(run_metrics().registry(), "other", pushgateway=gateway)
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["retire", "digits", "--pushgateway", gateway])
+        assert result.exit_code == 0, result.output
+    with urllib.request.urlopen(f"http://{gateway}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    assert 'job="reprune"' in text and "other" in text and "digits" not in text
+
+
+def test_a_pushgateway_that_does_not_answer_forgets_nothing_and_says_so():
+    with pytest.raises(InputError, match="does not delete the metrics of digits"):
+        metrics.retract("digits", pushgateway=f"127.0.0.1:{free_port()}")

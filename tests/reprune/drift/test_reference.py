@@ -110,7 +110,7 @@ def test_a_reference_is_frozen_from_what_the_model_has_not_seen(untrained):
     reference = freeze_reference(digits, path)
     data = Data(digits)
     assert len(reference.sample) == len(data.split("validation")) + len(data.split("test"))
-    assert {column.group for column in reference.sample.columns} == {"inputs", "predictions", "labels"}
+    assert {column.group for column in reference.sample.columns} == {"inputs", "predictions", "embeddings", "labels"}
     assert reference.model_sha256 == of_file(path)
 
 

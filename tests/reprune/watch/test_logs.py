@@ -12,6 +12,7 @@ from reprune.data import iter_batches
 from reprune.errors import InputError
 from reprune.store import open_store
 from reprune.watch import logs
+from tests.monitoring import production
 
 TODAY = date(2026, 11, 21)
 
@@ -126,3 +127,11 @@ def test_a_folder_from_the_future_pushes_nothing_out_of_memory(store):
     future = [f"logs/digits/2099-01-0{n}/a.npz" for n in range(1, 6)]
     assert logs.recent([*seen, *future], today=TODAY) == {*seen, *future}
     assert listed(store, known=[*seen, *future]) == sorted(seen)
+
+
+def test_the_latest_window_of_the_log_is_what_a_run_looks_at(store, tmp_path):
+    production.write_model(tmp_path / "model.onnx")
+    assert logs.latest(store, production.NAME, tmp_path / "model.onnx") is None
+    production.log_window(store, "a", count=5)
+    production.log_window(store, "b", count=7)
+    assert len(logs.latest(store, production.NAME, tmp_path / "model.onnx")) == 7

@@ -1,0 +1,73 @@
+"""How a window is judged: by reprune, and by the tests that its peers use."""
+
+import numpy as np
+from scipy import stats
+
+CATEGORICAL = ("plan", "predicted_class")
+
+
+def reprune(reference, window, seed):
+    """Return the smallest adjusted p-value of reprune's judge."""
+    from reprune.drift.frame import Frame
+    from reprune.drift.judge import judge
+    from reprune.drift.policy import DriftPolicy
+    from reprune.drift.summary import summarize
+    from reprune.drift.table import Categories, Chunk
+
+    def columns(rows):
+        return {
+            name: Categories.of([f"{v:.0f}" for v in values]) if name in CATEGORICAL else values
+            for name, values in rows.items()
+        }
+
+    frame = Frame.of(columns(reference))
+    before, now = (summarize([Chunk(columns(rows), "rows")], frame) for rows in (reference, window))
+    return judge(before, now, DriftPolicy(false_alarm_rate=0.01), seed=seed).tests[0].adjusted_p_value
+
+
+def bonferroni(reference, window, seed):
+    """Return the smallest p-value of scipy's two-sample tests, times their number."""
+    p_values = [
+        _chi_square(reference[name], values) if name in CATEGORICAL else stats.ks_2samp(reference[name], values).pvalue
+        for name, values in window.items()
+    ]
+    return min(1.0, min(p_values) * len(p_values))
+
+
+def psi(reference, window, seed):
+    """Return the largest population stability index, with tenths of the reference as bins."""
+    return max(
+        _psi(*_category_shares(reference[name], values))
+        if name in CATEGORICAL
+        else _psi(*_tenths(reference[name], values))
+        for name, values in window.items()
+    )
+
+
+def wasserstein(reference, window, seed):
+    """Return the largest Wasserstein distance in standard deviations of the reference; numbers only."""
+    return max(
+        stats.wasserstein_distance(reference[name], values) / (reference[name].std() or 1)
+        for name, values in window.items()
+        if name not in CATEGORICAL
+    )
+
+
+def _chi_square(before, now):
+    table = np.stack([[(part == c).sum() for c in np.unique(np.concatenate([before, now]))] for part in (before, now)])
+    return stats.chi2_contingency(table).pvalue if table.shape[1] > 1 else 1.0
+
+
+def _category_shares(before, now):
+    names = np.unique(np.concatenate([before, now]))
+    return [np.array([(part == c).mean() for c in names]) for part in (before, now)]
+
+
+def _tenths(before, now):
+    edges = np.quantile(before, np.linspace(0, 1, 11)[1:-1])
+    return [np.bincount(np.searchsorted(edges, part), minlength=10) / len(part) for part in (before, now)]
+
+
+def _psi(before, now):
+    before, now = np.maximum(before, 1e-4), np.maximum(now, 1e-4)
+    return float(((now - before) * np.log(now / before)).sum())
