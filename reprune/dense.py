@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from reprune import bundle
-from reprune.errors import InputError, RepruneError
+from reprune.errors import InputError, IntegrityError, PruningError, RepruneError
 from reprune.store import NotFoundError, Store, fetch_file
 from reprune.training.fit import seed_everything
 from reprune.workload import Workload
@@ -61,9 +61,8 @@ def find(workload: Workload, store: Store) -> Dense:
         return Dense(model.eval(), f"weights of {workload.weights}", trained=True)
     why = "no run has trained it yet"
     try:
-        kept = _kept(workload, store)
-        if kept is not None:
-            return Dense(kept, f"the last run's, from {store.uri}", trained=True)
+        kept, _ = _kept(workload, store)
+        return Dense(kept, f"the last run's, from {store.uri}", trained=True)
     except NotFoundError:
         pass
     except RepruneError as error:
@@ -73,6 +72,14 @@ def find(workload: Workload, store: Store) -> Dense:
         f"group is cut rather than another, mean little until `reprune run {workload.name}` has trained it."
     )
     return Dense(bundle.build(workload.model, key="model").eval(), "untrained", trained=False, warning=warning)
+
+
+def previous(workload: Workload, store: Store) -> "tuple[nn.Module, bundle.Description] | None":
+    """Return the dense model that the last run trained, with its description, where it is of this class still."""
+    try:
+        return _kept(workload, store)
+    except (NotFoundError, InputError, IntegrityError, PruningError):
+        return None
 
 
 def load_weights(model: "nn.Module", uri: str) -> None:
@@ -89,8 +96,8 @@ def load_weights(model: "nn.Module", uri: str) -> None:
         )
 
 
-def _kept(workload: Workload, store: Store) -> "nn.Module | None":
-    """Return what the last run trained, or None where that was another model."""
+def _kept(workload: Workload, store: Store) -> "tuple[nn.Module, bundle.Description]":
+    """Return what the last run trained; raises InputError where that was another model."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         store.download(f"{_prefix(workload.name)}{bundle.DESCRIPTION}", folder / bundle.DESCRIPTION)
@@ -99,7 +106,7 @@ def _kept(workload: Workload, store: Store) -> "nn.Module | None":
             raise InputError(f"it is a {description.model}, the workload names {workload.model}.")
         digest = description.files[bundle.WEIGHTS]
         store.download(f"{_prefix(workload.name)}{digest}.safetensors", folder / bundle.WEIGHTS, sha256=digest)
-        return bundle.load(folder, factory=workload.model)
+        return bundle.load(folder, factory=workload.model), description
 
 
 def _prefix(workload: str) -> str:

@@ -132,6 +132,10 @@ class Step:
         """
         self._events.emit("progress", text=text, fraction=fraction)
 
+    def tell(self, text: str) -> None:
+        """Tell the watcher of something that is over and worth a line of its own."""
+        self._events.emit("told", text=text)
+
     def warn(self, text: str) -> None:
         """Tell the watcher of something that stops nothing but that a person should know."""
         self._events.emit("warning", text=f"{self.name}: {text}")

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from reprune.cluster import Cluster
 from reprune.drift.policy import DriftPolicy
@@ -21,6 +31,7 @@ from reprune.watch.policy import WatchPolicy
 
 SHIPPED = "reprune.workloads"
 SPLITS = ("train", "validation", "test", "production")
+MOST_ROUNDS = 100
 TASKS = ("classification", "regression", "language-modeling")
 
 _ENTRY_POINT = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
@@ -43,7 +54,14 @@ def _or_format(schema: dict[str, Any]) -> None:
     schema["anyOf"].insert(0, {"enum": ["int8", "dynamic-int8", "weights-int8", "weights-int4"]})
 
 
+def _rounds(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_ROUNDS):
+        return value
+    raise ValueError(f"is not a number of rounds; give 1 to {MOST_ROUNDS}, or auto")
+
+
 EntryPoint = Annotated[str, AfterValidator(_entry_point)]
+Rounds = Annotated[Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | Literal["auto"], BeforeValidator(_rounds)]
 
 
 class Section(BaseModel):
@@ -111,14 +129,37 @@ class Prune(Section):
     criterion: str = "taylor"
     """Saliency that ranks the channels of a group: ``taylor``, ``fisher``, ``l1``, ``l2``, ``random`` ..."""
 
-    rounds: int = Field(3, ge=1, le=100)
-    """Rounds of cut and recover on the way to the planned widths."""
+    rounds: Rounds = "auto"
+    """Rounds of cut and recover on the way to the planned widths. ``auto``: more is cut at once while recovery is easy,
+    less when it is not, and a round that cannot recover is taken back."""
+
+    schedule: Literal["one-shot", "constant", "cubic", "agp"] = "cubic"
+    """How the cells to cut are shared out over so many rounds. ``constant``: as many in each; ``cubic``: most of them
+    early (Zhu & Gupta 2017); ``agp``: as cubic, but cut after every epoch; ``one-shot``: all at once, with the epochs
+    of all rounds to recover."""
 
     epochs: int = Field(2, ge=0)
-    """Epochs of recovery after each round."""
+    """Epochs of recovery in each round; a round that did not recover gets as many once more."""
+
+    score_drop: float | None = Field(None, ge=0)
+    """Drop of the mean validation score below the dense model's, after recovery, from which on a round has failed; the
+    benefit of the doubt that few examples leave comes on top. By default five points or twice
+    ``budget.accuracy_drop``, whichever is more: the fine-tuning that follows brings back more than a round does."""
+
+    cost_limit: float = Field(2.0, gt=0)
+    """Most that all recovery may cost, fine-tuning included; 1 is what training the dense model for ``train.epochs``
+    costs. It is counted in multiply-accumulates: three forward passes an example, one more for the teacher."""
 
     examples: int = Field(512, ge=1)
     """Training examples that saliency is computed on, and validation examples that sensitivity is measured on."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Prune":
+        if self.rounds == "auto" and self.schedule != "cubic":
+            raise ValueError(f"has schedule {self.schedule!r}, which needs a number of rounds; set `rounds`")
+        if self.schedule == "agp" and not self.epochs:
+            raise ValueError("has schedule 'agp', which cuts after every epoch, but `epochs` is 0; allow one at least")
+        return self
 
 
 class Finetune(Section):
@@ -256,6 +297,11 @@ class Workload(Evaluation):
     finetune: Finetune = Finetune()
     drift: DriftPolicy = DriftPolicy()
     monitor: WatchPolicy = WatchPolicy()
+
+    warm_start: float = Field(0.3, ge=0, le=1)
+    """Share of ``train.epochs`` and of ``finetune.epochs`` that a cycle takes which goes on from the one before: from
+    its dense model, and by its champion's recipe where that still serves. 0 begins every cycle anew."""
+
     promotion: Promotion = Promotion()
     serving: Serving | None = None
     """Request rate and price, for an estimate of what pruning saves."""

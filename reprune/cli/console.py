@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reprune.events import Reader
+from reprune.gate.words import clock
 
 POLL_SECONDS = 0.2
 NAME_WIDTH = 22
@@ -68,6 +69,8 @@ class Watch:
             self.run_id = event["run"]
         elif kind == "progress":
             self._progress = event
+        elif kind == "told":
+            self._console.print(Text(f"    · {event['text']}", style="dim"), soft_wrap=True)
         elif kind == "warning":
             self._console.print(Text("  ! ", style="yellow") + Text(event["text"]), soft_wrap=True)
         else:
@@ -97,14 +100,6 @@ class Watch:
             Text(f"  ● {self._step:<{NAME_WIDTH}}", style="bold"), Text(self._progress.get("text", "")), bar, left
         )
         return row
-
-
-def clock(seconds: float) -> str:
-    """Return seconds as people read them: ``0:38`` or ``1:02:03``."""
-    whole = round(seconds)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _line(step: str, summary: str, seconds: float, *, ok: bool, width: int) -> Table:

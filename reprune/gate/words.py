@@ -38,6 +38,14 @@ def seconds(value: float) -> str:
     return _scaled(value, _TIMES)
 
 
+def clock(seconds: float) -> str:
+    """Return seconds as people read them: ``0:38`` or ``1:02:03``."""
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def seconds_interval(value: float, low: float, high: float) -> str:
     """Return the interval of a duration, in the unit that the duration itself is told in: ``0.61 – 0.64``."""
     _, factor, _ = next(row for row in _TIMES if abs(value) >= row[0])

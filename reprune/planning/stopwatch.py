@@ -31,12 +31,12 @@ class Stopwatch:
         self._targets = targets
         self._dense = folder / "dense.onnx"
         self._model = folder / "model.onnx"
-        self.dense_size_bytes = export(dense, inputs(2), self._dense).size_bytes
+        self.size_bytes = self.dense_size_bytes = export(dense, inputs(2), self._dense).size_bytes
         self.dense_seconds = [self._time(target, {})["dense"] for target in targets]
 
     def ratios(self, model: nn.Module) -> list[float]:
-        """Return the latency of a model as a share of the dense one's, on each target."""
-        export(model, self._inputs(2), self._model)
+        """Return the latency of a model as a share of the dense one's on each target; `size_bytes` is its size."""
+        self.size_bytes = export(model, self._inputs(2), self._model).size_bytes
         timed = [self._time(target, {"model": self._model}) for target in self._targets]
         return [it["model"] / it["dense"] for it in timed]
 

@@ -1,15 +1,20 @@
 """The pages of a plan and of its pruning: what is kept, what it costs, what it loses, and the plans beside it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from reprune.gate import words
+from reprune.gate.words import clock
 from reprune.planning.front import Alternative
 from reprune.planning.plan import Plan
-from reprune.report.html import Block, Note, Section, Table, Tile, Tiles, page
+from reprune.pruning.iterative import Outcome
+from reprune.pruning.rounds import Round
+from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tile, Tiles, page
 from reprune.report.plots import planning, pruning
-from reprune.report.plots.pruning import Round
+from reprune.warm_start import WarmStart
+from reprune.workload import Workload
 
 
 def plan(made: Plan, *, workload: str, origin: str, warning: str = "") -> str:
@@ -24,19 +29,98 @@ def plan(made: Plan, *, workload: str, origin: str, warning: str = "") -> str:
     return page(f"Plan for {workload}", f"Dense weights: {origin}", _sections(made, warning))
 
 
-def pruning_rounds(made: Plan, rounds: Sequence[Round], metric: str) -> str:
-    """Return the page of the iterative pruner: its rounds, and the plan that they lead to.
+def pruning_rounds(made: Plan | None, outcome: Outcome, warm: WarmStart, metric: str, workload: Workload) -> str:
+    """Return the page of the iterative pruner: what was chosen and why, the rounds, and the plan that they lead to.
 
     Args:
-        made: The plan.
-        rounds: What was cut and recovered.
+        made: The plan; None where the champion's recipe was replayed.
+        outcome: The rounds, and the one that was chosen.
+        warm: What became of the champion's recipe.
         metric: Name of the score.
+        workload: The workload.
     """
-    sections = _sections(made)
-    if rounds:
-        lead = "Each round cuts a part of the way to the planned widths, then recovers."
-        sections.insert(0, Section("Rounds", [pruning.rounds(rounds, metric=metric)], lead=lead))
-    return page("Pruning", words.count(len(rounds), "round"), sections)
+    chosen, budget = outcome.chosen, workload.budget.latency
+    good = chosen.holds and chosen.recovered
+    spent = outcome.rounds[-1].cost_so_far + (0.0 if warm.accepted else warm.cost)
+    tiles = [
+        Tile("latency", words.times(chosen.latency_ratio), f"budget {budget.text}"),
+        Tile(metric, words.percent(chosen.score_after), f"{words.points(chosen.drop)} points below dense, validation"),
+        Tile("parameters", f"{chosen.parameters:,}", words.size(chosen.size_bytes)),
+        Tile("cost", f"{spent:.2f}", f"dense trainings, of {workload.prune.cost_limit:g} allowed with fine-tuning"),
+    ]
+    drawn: Any = [it.model_dump() for it in outcome.rounds]
+    figure = pruning.rounds(
+        drawn,
+        metric=metric,
+        allowed_ratio=budget.value if budget.relative else None,
+        cost_limit=workload.prune.cost_limit,
+    )
+    sections = [
+        Section("Chosen", [Note(outcome.reason, "good" if good else "warn"), Tiles(tiles)]),
+        Section("Rounds", [figure, _rounds_table(outcome, metric)], lead="Cut a part of the way, recover, measure."),
+        _warm_start(warm),
+        *(_sections(made) if made else ()),
+    ]
+    return page("Pruning", words.count(len(outcome.rounds), "round"), sections)
+
+
+def _rounds_table(outcome: Outcome, metric: str) -> Table:
+    def row(it: Round) -> tuple[str | Cell, ...]:
+        kept = f"{sum(it.widths.values()):,}"
+        chosen = Cell(str(it.round), "good", "chosen") if it is outcome.chosen else str(it.round)
+        after = words.percent(it.score_after)
+        return (
+            chosen,
+            kept,
+            words.times(it.latency_ratio),
+            f"{words.plain(it.loss_before)} → {words.plain(it.loss_after)}",
+            words.percent(it.score_before),
+            after if it.recovered else Cell(after, "warn", "taken back"),
+            str(it.epochs),
+            f"{it.cost_so_far:.2f}",
+            clock(it.seconds),
+        )
+
+    return Table(
+        headings=(
+            "round",
+            "channels",
+            "latency",
+            "loss",
+            f"{metric} after the cut",
+            "after recovery",
+            "epochs",
+            "cost so far",
+            "time",
+        ),
+        rows=[row(it) for it in outcome.rounds],
+        numeric=range(1, 9),
+        caption="Loss and score are of the validation split. Cost is in dense trainings by multiply-accumulates: three "
+        "forward passes an example, and one of the teacher's; saliency and validation are not counted.",
+    )
+
+
+def _warm_start(warm: WarmStart) -> Section:
+    blocks: list[Block] = [Note(_sentence(warm.reason) + ".", "good" if warm.accepted else "plain")]
+    if warm.former_cost:
+        names = {name: f"{cost:.2f} dense trainings" for name, cost in warm.former_cost.items()}
+        blocks.append(KeyValues({f"the champion's cycle · {name}": cost for name, cost in names.items()}))
+    if warm.overlap:
+        rows = [("all groups", warm.overlap.overall), *warm.overlap.groups.items()]
+        blocks.append(
+            Table(
+                headings=("group", "overlap"),
+                rows=[(name, words.percent(share)) for name, share in rows],
+                numeric=(1,),
+                caption="Channels that the champion's recipe and today's saliency both keep at its widths, of those "
+                f"that either keeps; channels picked at random would give {words.percent(warm.overlap.chance)}.",
+            )
+        )
+    return Section("Warm start", blocks, lead="Whether the champion's cut still serves.")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _sections(made: Plan, warning: str = "") -> list[Section]:

@@ -6,12 +6,22 @@ from reprune import bundle
 from reprune.planning.sensitivity.memory import Memory
 from reprune.planning.subject import Subject
 from reprune.report import pages
+from reprune.report.html import Note, Section, page
 from reprune.step import Step
+from reprune.warm_start import Former, former_cut
 
 
 def run(step: Step, *, dense: Path, sensitivity: Path, report: Path) -> None:
-    """Write a curve with error bars for each group."""
+    """Write a curve with error bars for each group, or null where the champion's recipe is to be replayed first."""
     model = bundle.load(dense)
+    former = former_cut(step, model)
+    if isinstance(former, Former):
+        reason = f"not needed yet: the recipe of the champion {former.version} is tried first"
+        sensitivity.write_text("null")
+        report.write_text(page("Sensitivity", "Not analyzed", [Section("Not analyzed", [Note(reason.capitalize())])]))
+        step.record = {"sensitivity": None}
+        step.summary = reason
+        return
     subject = Subject(model, step.workload, step.data, step.task, report.parent)
     analysis = subject.analysis
     curves = subject.sensitivity(

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from reprune import bundle, digest
+from reprune.pruning.cost import macs_of
 from reprune.report import pages
 from reprune.step import Step
 from reprune.steps import learning
 from reprune.steps.learning import learn, tell_epochs, validation_score
+from reprune.warm_start import shortened
 
 
 def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path) -> None:
@@ -15,19 +17,23 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
     parent = bundle.Description.read(pruned)
     model = bundle.load(pruned)
     before = validation_score(step, model)
-
-    rate = settings.learning_rate or workload.train.learning_rate / 3
+    replayed = parent.lineage.get("replayed")
+    epochs = shortened(settings.epochs, workload.warm_start) if replayed else settings.epochs
+    teacher = bundle.load(dense)
+    cost = learning.recovery_cost(step, teacher).of(macs_of(model, step.data.example()), epochs)
+    decides = [parent.files, epochs, settings.model_dump(), workload.train.decisive()]
     history = learn(
         step,
         model,
-        learning.settings(step, epochs=settings.epochs, learning_rate=rate, seed=workload.seed + 1),
-        teacher=bundle.load(dense),
-        checkpoints=step.checkpoints(digest.of_json([parent.files, settings.model_dump(), workload.train.decisive()])),
+        learning.settings(step, epochs=epochs, learning_rate=learning.recovery_rate(step), seed=workload.seed + 1),
+        teacher=teacher,
+        checkpoints=step.checkpoints(digest.of_json(decides)),
         name="finetune",
-        on_epoch=tell_epochs(step, settings.epochs),
+        on_epoch=tell_epochs(step, epochs),
     )
     after = validation_score(step, model)
-    lineage = parent.lineage | {"finetune": history.model_dump()["epochs"], "parent": parent.files}
+    costs = dict(parent.lineage.get("cost") or {}) | {"finetune": cost}
+    lineage = parent.lineage | {"finetune": history.model_dump()["epochs"], "parent": parent.files, "cost": costs}
     bundle.save(model, candidate, factory=parent.model, recipe=bundle.recipe_of(pruned), **lineage)
     report.write_text(pages.training("Fine-tuning", history, step.task.metric))
     told = history.model_dump()
@@ -36,5 +42,9 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
         "incidents": told["incidents"],
         "score_before": before,
         "score_after": after,
+        "cost": costs,
     }
-    step.summary = f"{before:.1%} → {after:.1%} on validation after {settings.epochs} epochs"
+    step.summary = (
+        f"{before:.1%} → {after:.1%} on validation after {epochs} epochs; this cycle's training cost "
+        f"{sum(costs.values()):.2f} of a dense one"
+    )

@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from reprune.pruning.cost import Cost, macs_of
+from reprune.pruning.rounds import Judgement
 from reprune.step import Step
+from reprune.structure import call
 from reprune.tasks import Task
 from reprune.training import lesson
 from reprune.training.checkpoint import Checkpoints
@@ -83,6 +87,35 @@ def training_batches(step: Step) -> Callable[[int], Any]:
 def validation_score(step: Step, model: nn.Module) -> float:
     """Return the mean score of a model on the validation split."""
     return float(scores(model, step.data.batches("validation"), step.task).mean())
+
+
+@torch.no_grad()
+def judgement(step: Step, model: nn.Module) -> Judgement:
+    """Return the loss and the scores of a model on the validation split, from one pass over it."""
+    was_training = model.training
+    model.eval()
+    losses, found = [], []
+    for inputs, targets in step.data.batches("validation"):
+        outputs = call(model, inputs)
+        losses.append(step.task.loss(outputs, targets))
+        found.append(step.task.score(outputs, targets))
+    model.train(was_training)
+    return Judgement(float(torch.cat(losses).double().mean()), torch.cat(found).double().numpy())
+
+
+def recovery_rate(step: Step) -> float:
+    """Return the peak learning rate of whatever goes on from trained weights."""
+    return step.workload.finetune.learning_rate or step.workload.train.learning_rate / 3
+
+
+def recovery_cost(step: Step, dense: nn.Module) -> Cost:
+    """Return what counts this workload's recovery in dense trainings."""
+    workload = step.workload
+    return Cost(
+        dense_macs=macs_of(dense, step.data.example()),
+        dense_epochs=workload.train.epochs,
+        taught=workload.finetune.distillation > 0 or bool(workload.finetune.match),
+    )
 
 
 def mean_loss(task: Task) -> Callable[[Any, Any], Tensor]:

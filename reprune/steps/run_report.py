@@ -23,7 +23,7 @@ def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, quant
     records, benchmarks = step.records(), evidence.benchmarks
     models, pruned = records["export_onnx"]["models"], records["prune"]
     table = _profile(step, records, pruned["profiles"][0])
-    curves = Sensitivity.model_validate(records["analyze_sensitivity"]["sensitivity"])
+    analyzed = pruned["sensitivity"] or records["analyze_sensitivity"]["sensitivity"]
     budget = step.workload.budget.latency
     with TemporaryDirectory() as scratch:
         write_report(
@@ -38,7 +38,7 @@ def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, quant
             train=History(epochs=records["train"]["history"]),
             finetune=History(epochs=records["finetune"]["history"]),
             rounds=pruned["rounds"],
-            sensitivity=pages.sensitivity_points(curves),
+            sensitivity=pages.sensitivity_points(Sensitivity.model_validate(analyzed)) if analyzed else None,
             widths=pruned["widths"],
             profile=table,
             recordings=[_recording(step, benchmark, Path(scratch)) for benchmark in benchmarks],

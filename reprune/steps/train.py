@@ -1,19 +1,21 @@
 """Train the dense model, or evaluate the one that the workload brings."""
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from reprune import bundle, digest
-from reprune.dense import keep, load_weights
+from reprune.dense import keep, load_weights, previous
 from reprune.lineage import lineage
 from reprune.report import pages
 from reprune.step import Step
-from reprune.steps.learning import learn, settings, tell_epochs
+from reprune.steps.learning import learn, recovery_rate, settings, tell_epochs
 from reprune.training.evaluate import scores
 from reprune.training.fit import seed_everything
 from reprune.training.history import History
 from reprune.validation.result import Validation
+from reprune.warm_start import shortened
 
 
 def run(step: Step, *, validation: Path, dense: Path, report: Path) -> None:
@@ -26,12 +28,13 @@ def run(step: Step, *, validation: Path, dense: Path, report: Path) -> None:
     if workload.weights:
         step.progress(f"loading {workload.weights}")
         load_weights(model, workload.weights)
-        history = History()
+        history, how, cost = History(), "as given", 0.0
     else:
-        history = _train(step, model, key=digest.of_json([origin, workload.train.decisive(), "dense"]))
+        model, history, how, cost = _learnt(step, model, origin)
     step.progress("evaluating")
     accuracy = float(scores(model, step.data.batches("test"), step.task).mean())
-    bundle.save(model, dense, factory=workload.model, history=history.model_dump()["epochs"], **origin)
+    made = origin | {"train": workload.train.decisive(), "cost": {"train": cost}}
+    bundle.save(model, dense, factory=workload.model, history=history.model_dump()["epochs"], **made)
     if not workload.weights:
         keep(step.store, workload.name, dense)
     report.write_text(pages.training("Dense model", history, step.task.metric))
@@ -43,16 +46,38 @@ def run(step: Step, *, validation: Path, dense: Path, report: Path) -> None:
         "incidents": history.model_dump()["incidents"],
         "lineage": origin,
     }
-    how = "as given" if workload.weights else f"after {len(history.epochs)} epochs"
     step.summary = f"{accuracy:.1%} {step.task.metric} on test {how}, {parameters:,} parameters"
 
 
-def _train(step: Step, model: nn.Module, *, key: str) -> History:
+def _learnt(step: Step, model: nn.Module, origin: dict[str, Any]) -> tuple[nn.Module, History, str, float]:
+    """Return the dense model, its history, how it came about, and what it cost in dense trainings.
+
+    Where the run before learnt from the same data, by the same code, its model is the one that training would make; on
+    other data, its weights are where training begins, for fewer epochs and at the rate of a fine-tuning.
+    """
+    workload, train = step.workload, step.workload.train
+    former = previous(workload, step.store) if workload.warm_start else None
+    if former is None:
+        history = _train(step, model, origin, epochs=train.epochs, learning_rate=train.learning_rate)
+        return model, history, f"after {train.epochs} epochs", 1.0
+    kept, description = former
+    lineage = description.lineage
+    if {**origin, "train": train.decisive()} == {key: lineage.get(key) for key in (*origin, "train")}:
+        return kept, History(epochs=lineage["history"]), "as the run before trained it on the same data", 0.0
+    epochs = shortened(train.epochs, workload.warm_start)
+    start = description.files[bundle.WEIGHTS]
+    history = _train(step, kept, origin, epochs=epochs, learning_rate=recovery_rate(step), start=start)
+    return kept, history, f"after {epochs} epochs from the weights of the run before", epochs / train.epochs
+
+
+def _train(
+    step: Step, model: nn.Module, origin: dict[str, Any], *, epochs: int, learning_rate: float, start: str = ""
+) -> History:
     train = step.workload.train
     return learn(
         step,
         model,
-        settings(step, epochs=train.epochs, learning_rate=train.learning_rate, seed=step.workload.seed),
-        checkpoints=step.checkpoints(key),
-        on_epoch=tell_epochs(step, train.epochs),
+        settings(step, epochs=epochs, learning_rate=learning_rate, seed=step.workload.seed),
+        checkpoints=step.checkpoints(digest.of_json([origin, train.decisive(), start, "dense"])),
+        on_epoch=tell_epochs(step, epochs),
     )

@@ -1,9 +1,10 @@
 """How the model was cut: round by round, what each group's width costs, and what was kept."""
 
 from collections.abc import Mapping, Sequence
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from reprune.gate import words
@@ -20,10 +21,13 @@ class Round(TypedDict):
 
     round: int
     latency_ratio: float
+    loss_before: float
+    loss_after: float
     score_before: float
     score_after: float
+    recovered: bool
+    cost_so_far: float
     parameters: int
-    widths: NotRequired[dict[str, int]]
 
 
 class SensitivityPoint(TypedDict):
@@ -34,47 +38,70 @@ class SensitivityPoint(TypedDict):
     standard_error: float
 
 
-def rounds(done: Sequence[Round], *, metric: str, allowed_ratio: float | None = None, percent: bool = True) -> Figure:
-    """Draw score before and after recovery, and latency, over the rounds.
+def rounds(
+    done: Sequence[Round],
+    *,
+    metric: str,
+    allowed_ratio: float | None = None,
+    cost_limit: float | None = None,
+    percent: bool = True,
+) -> Figure:
+    """Draw score and loss before and after recovery, latency, and cost, over the rounds.
 
     Args:
         done: The rounds, in order.
         metric: Name of the mean score.
         allowed_ratio: The budget, as a ratio of dense, where there is one.
+        cost_limit: What all recovery may cost, in dense trainings, where that is to be drawn.
         percent: Whether the score is a share.
     """
     assert done, "a pruning without rounds has no curve"
     scale = 100 if percent else 1
     number = [it["round"] for it in done]
 
+    def recovery(axes: Axes, key: str, factor: float) -> None:
+        before, after = ([factor * it[f"{key}_{when}"] for it in done] for when in ("before", "after"))  # type: ignore[literal-required]
+        axes.vlines(number, before, after, color=theme.CONTROL, linewidth=1.4)
+        axes.plot(number, before, "o", color=theme.WARN, markersize=6, label="after the cut")
+        axes.plot(number, after, "o-", color=theme.PRUNED, markersize=6, label="after recovery")
+
+    def limit(axes: Axes, value: float | None, name: str) -> None:
+        if value is not None:
+            axes.axhline(value, color=theme.WARN, linestyle=(0, (4, 2)), linewidth=1.2)
+            axes.annotate(name, (number[0], value), xytext=(0, 3), textcoords="offset points", color=theme.WARN)
+
     def paint(canvas: Canvas) -> None:
-        score, latency = canvas.subplots(1, 2)
-        before, after = ([scale * it[key] for it in done] for key in ("score_before", "score_after"))
-        score.vlines(number, before, after, color=theme.CONTROL, linewidth=1.4)
-        score.plot(number, before, "o", color=theme.WARN, markersize=6, label="after the cut")
-        score.plot(number, after, "o-", color=theme.PRUNED, markersize=6, label="after recovery")
+        panels = canvas.subplots(2, 2)
+        (score, loss), (latency, cost) = panels
+        recovery(score, "score", scale)
         score.set_title(f"validation {metric}{' (%)' if percent else ''}")
         score.legend(loc="best")
+        recovery(loss, "loss", 1)
+        loss.set_title("validation loss")
         latency.plot(number, [it["latency_ratio"] for it in done], "o-", color=theme.PRUNED, markersize=6)
-        if allowed_ratio is not None:
-            latency.axhline(allowed_ratio, color=theme.WARN, linestyle=(0, (4, 2)), linewidth=1.2)
-            latency.annotate(
-                "budget", (number[0], allowed_ratio), xytext=(0, 3), textcoords="offset points", color=theme.WARN
-            )
+        limit(latency, allowed_ratio, "budget")
         latency.set_title("latency, as a ratio of dense")
-        latency.set_ylim(bottom=0)
-        for axes in (score, latency):
+        cost.plot(number, [it["cost_so_far"] for it in done], "o-", color=theme.PRUNED, markersize=6)
+        limit(cost, cost_limit, "limit, fine-tuning included")
+        cost.set_title("cost so far, in dense trainings")
+        for axes in panels.flatten():
+            undone = [it["round"] for it in done if not it["recovered"]]
+            for at in undone:
+                axes.axvspan(at - 0.25, at + 0.25, color=theme.GRID, alpha=0.6, linewidth=0)
             axes.set_xticks(number)
             axes.set_xlim(number[0] - 0.35, number[-1] + 0.35)
             axes.set_xlabel("round")
             theme.bare(axes)
+        for axes in (loss, latency, cost):
+            axes.set_ylim(bottom=0)
 
     last = done[-1]
+    undone = " Shaded rounds did not recover and were taken back." if not all(it["recovered"] for it in done) else ""
     return Figure(
-        svg=theme.draw(paint, width=theme.WIDE, height=3.0),
+        svg=theme.draw(paint, width=theme.WIDE, height=5.2),
         alt=f"{words.count(len(done), 'pruning round')}, ending at {last['latency_ratio']:.2f}x of the dense latency",
         caption=f"{words.count(len(done), 'round')}; {last['parameters']:,} parameters are left, at "
-        f"{words.times(last['latency_ratio'])} of the dense latency.",
+        f"{words.times(last['latency_ratio'])} of the dense latency.{undone}",
     )
 
 

@@ -23,7 +23,19 @@ FULL = {
     "parameters": {"dense": 1000, "pruned": 250},
     "train": HISTORY,
     "finetune": HISTORY,
-    "rounds": [{"round": 1, "latency_ratio": 0.5, "score_before": 0.5, "score_after": 0.9, "parameters": 250}],
+    "rounds": [
+        {
+            "round": 1,
+            "latency_ratio": 0.5,
+            "loss_before": 1.2,
+            "loss_after": 0.3,
+            "score_before": 0.5,
+            "score_after": 0.9,
+            "recovered": True,
+            "cost_so_far": 0.1,
+            "parameters": 250,
+        }
+    ],
     "sensitivity": {"conv": [{"width": w, "loss_increase": 1 / w, "standard_error": 0.01} for w in (8, 16, 32)]},
     "widths": {"conv": (32, 16), "stem": (8, 8)},
     "profile": LatencyTable(key="planted", target=Target(), operators={"conv": CONV}),

@@ -1,0 +1,235 @@
+"""The iterative pruner on a workload: planned and searched for in rounds, or by a recipe that served before."""
+
+import copy
+import time
+from collections.abc import Sequence
+from functools import cached_property
+
+from torch import nn
+
+from reprune.errors import InputError
+from reprune.gate.words import clock
+from reprune.hardware.latency_table import LatencyTable
+from reprune.planning.plan import Plan
+from reprune.planning.sensitivity import Sensitivity
+from reprune.planning.sensitivity.memory import Memory
+from reprune.planning.subject import Subject
+from reprune.pruning import reestimate, replay
+from reprune.pruning.cost import Cost, macs_of
+from reprune.pruning.iterative import Limits, Loop, Outcome, Parts, best_cells
+from reprune.pruning.overlap import kept_cells, overlap
+from reprune.pruning.pace import Fixed, Following, Pace
+from reprune.pruning.progress import Cutting, Progress
+from reprune.pruning.rounds import Judgement, Measured, Round
+from reprune.step import Step
+from reprune.steps import learning
+from reprune.training.checkpoint import Checkpoints
+from reprune.training.distillation import Distillation
+from reprune.training.fit import fit
+from reprune.training.history import Epoch
+from reprune.warm_start import Former, WarmStart, shortened
+
+PLAN, REPLAY = "plan", "replay"
+"""Names of the plan, and of what the replayed recipe costs, among the checkpoints."""
+
+DROP = 0.05
+"""Drop of the score that a round is allowed by default, at least."""
+
+
+class Pruner:
+    """Prunes a workload's dense model.
+
+    Args:
+        step: The step under way.
+        subject: The dense model, and what a plan of it is made from.
+        checkpoints: Where the work is kept.
+    """
+
+    def __init__(self, step: Step, subject: Subject, checkpoints: Checkpoints) -> None:
+        self._step, self._subject, self._checkpoints = step, subject, checkpoints
+        self._settings = step.workload.prune
+        self._rounds = self._settings.rounds if isinstance(self._settings.rounds, int) else None
+        self.analyzed: Sensitivity | None = None  # where it was not done before
+        self._place = (0, 1)  # rounds that are over, and that are still to come
+        self._seconds: list[float] = []
+
+    @cached_property
+    def _baseline(self) -> Judgement:
+        return learning.judgement(self._step, self._subject.model)
+
+    @cached_property
+    def _cost(self) -> Cost:
+        return learning.recovery_cost(self._step, self._subject.model)
+
+    def search(self, tables: Sequence[LatencyTable], curves: Sensitivity | None, spent: float) -> tuple[Plan, Outcome]:
+        """Plan the widths, and go there in rounds.
+
+        Args:
+            tables: One for each target.
+            curves: Loss against width; None to measure it now.
+            spent: What was spent on recovery before, in dense trainings.
+        """
+        plan = self._plan(tables, curves)
+        pace: Pace = Following()
+        if self._rounds is not None:
+            pace = Fixed(self._settings.schedule, self._rounds, self._settings.epochs)
+        self._place = (0, pace.ahead(()))
+        planned = self._macs(self._subject.narrowed(plan.widths))
+        finetune = self._cost.of(planned, self._step.workload.finetune.epochs)
+        outcome = self._loop(pace, reserved=finetune + spent).run(
+            self._subject.model,
+            self._baseline,
+            plan.widths,
+            progress=Progress(self._checkpoints),
+            on_round=self._tell,
+        )
+        return plan, outcome
+
+    def replay(self, former: Former) -> tuple[WarmStart, Outcome | None]:
+        """Cut the dense model as the champion was cut, recover, and see whether that serves.
+
+        Returns:
+            What became of it, and the outcome if it serves.
+        """
+        step, analysis = self._step, self._subject.analysis
+        step.progress(f"replaying the recipe of the champion {former.version}")
+        kept = kept_cells(former.recipe, analysis)
+        widths = {name: len(cells) for name, cells in kept.items()}
+        today = {name: list(range(width)) for name, width in widths.items()}
+        today |= best_cells(self._subject.saliency, widths, analysis)
+        known = WarmStart(
+            version=former.version,
+            reason="",
+            overlap=overlap(kept, today, analysis),
+            former_cost=former.cost,
+        )
+        cutting = self._replayed(former, widths)
+        name = f"the recipe of the champion {former.version}"
+        if cutting.measured.excess > 1:
+            over = f"{cutting.measured.latency_ratio:.2f}x latency is {cutting.measured.excess:.2f} of it"
+            return known.model_copy(update={"reason": f"{name} misses the budget ({over})"}), None
+        epochs = shortened(step.workload.finetune.epochs, step.workload.warm_start)
+        loop = self._loop(Following(), reserved=self._cost.of(self._macs(cutting.model), epochs), name=REPLAY)
+        done = loop.recover(cutting, self._baseline, number=1, spent=0.0, started=time.perf_counter())
+        known = known.model_copy(update={"round": done})
+        lost = f"{100 * done.drop:.1f} points below dense on validation, {100 * done.drop_allowed:.1f} allowed"
+        if not done.recovered:
+            return known.model_copy(update={"reason": f"{name} no longer recovers ({lost})"}), None
+        reason = f"{name} still serves: {done.latency_ratio:.2f}x latency, {lost}"
+        known = known.model_copy(update={"reason": reason, "accepted": True})
+        return known, Outcome(cutting.model, former.recipe, done, (done,), reason)
+
+    def _replayed(self, former: Former, widths: dict[str, int]) -> Cutting:
+        """Return the dense model cut by the champion's recipe, and what it costs: measured once."""
+        model = replay(self._subject.model, former.recipe)
+        reestimate(model, (inputs for inputs, _ in self._subject.training_batches))
+        found = self._checkpoints.load(REPLAY)
+        measured = Measured(**found[1]) if found else self._measure(model)
+        if not found:
+            self._checkpoints.save(REPLAY, {}, vars(measured))
+        return Cutting(model, former.recipe, 1.0, widths, measured)
+
+    def _plan(self, tables: Sequence[LatencyTable], curves: Sensitivity | None) -> Plan:
+        found = self._checkpoints.load(PLAN)
+        if found:  # measured anew, it would be another plan
+            return Plan.model_validate(found[1])
+        step, subject = self._step, self._subject
+        if curves is None:
+            memory = Memory(step.store, step.workload.name)
+            curves = subject.sensitivity(memory, lambda done: step.progress("analyzing sensitivity", done))
+            self.analyzed = curves
+        step.progress("planning widths")
+        plan = subject.plan(
+            tables, curves, alternatives=0, progress=lambda done: step.progress("measuring the planned graph", done)
+        )
+        if plan.widths == plan.dense_widths:
+            raise InputError(
+                f"budget.latency: the dense model holds {step.workload.budget.latency.text} as it is, so that there "
+                "is nothing to prune.",
+                "Lower the budget, or serve the dense model.",
+            )
+        self._checkpoints.save(PLAN, {}, plan.model_dump(mode="json"))
+        return plan
+
+    def _loop(self, pace: Pace, *, reserved: float, name: str = "round") -> Loop:
+        step, prune = self._step, self._settings
+        drop = max(DROP, 2 * step.workload.budget.accuracy_drop) if prune.score_drop is None else prune.score_drop
+        limits = Limits(epochs=prune.epochs, drop=drop, cost=self._cost, most=prune.cost_limit, reserved=reserved)
+        teacher = copy.deepcopy(self._subject.model)  # a teacher has no gradients, which saliency needs
+
+        def recover(model: nn.Module, number: int, again: bool, epochs: int) -> None:
+            seed = step.workload.seed + 100 + number + 1000 * again
+            text = f"{name} {self._of(number)} · recovering{' once more' if again else ''}"
+            over, ahead = self._place
+
+            def tell(epoch: Epoch) -> None:
+                told = f"{text}, epoch {epoch.epoch} of {epochs} · {epoch.validation_score:.1%} on validation"
+                step.progress(told, (over + epoch.epoch / (epochs + 1)) / (over + max(ahead, 1)))
+
+            fit(
+                model,
+                learning.training_batches(step),
+                Distillation(
+                    step.task,
+                    teacher,
+                    weight=step.workload.finetune.distillation,
+                    temperature=step.workload.finetune.temperature,
+                ),
+                learning.settings(step, epochs=epochs, learning_rate=learning.recovery_rate(step), seed=seed),
+                validate=lambda trained: learning.validation_score(step, trained),
+                checkpoints=self._checkpoints,
+                name=f"{name}-{number}{'-again' if again else ''}",
+                on_epoch=tell,
+                on_incident=learning.tell_incidents(step),
+            )
+
+        parts = Parts(
+            example_inputs=step.data.example(),
+            criterion=prune.criterion,
+            saliency_batches=self._subject.training_batches,
+            loss=learning.mean_loss(step.task),
+            recover=recover,
+            judge=lambda model: learning.judgement(step, model),
+            measure=self._measure,
+            clock=time.perf_counter,
+        )
+        return Loop(parts, limits, pace)
+
+    def _macs(self, model: nn.Module) -> int:
+        return macs_of(model, self._step.data.example())
+
+    def _measure(self, model: nn.Module) -> Measured:
+        """Measure what a model costs; where it seems to cost too much, the median of three measurements decides."""
+        measured = [self._measure_once(model)]
+        if measured[0].excess > 1:
+            measured += [self._measure_once(model) for _ in range(2)]
+        return sorted(measured, key=lambda it: it.excess)[len(measured) // 2]
+
+    def _measure_once(self, model: nn.Module) -> Measured:
+        watch, budget = self._subject.watch, self._step.workload.budget
+        ratios = watch.ratios(model)
+        shares = [
+            ratio * dense / budget.latency.resolve(dense)
+            for ratio, dense in zip(ratios, watch.dense_seconds, strict=True)
+        ]
+        if budget.size is not None:
+            shares.append(watch.size_bytes / budget.size.resolve(watch.dense_size_bytes))
+        return Measured(max(ratios), watch.size_bytes, max(shares))
+
+    def _tell(self, done: Round, ahead: int) -> None:
+        """Tell of a round that is over, and of what is still to come."""
+        self._seconds.append(done.seconds)
+        self._place = (done.round, ahead)
+        kept = sum(done.widths.values()) / sum(group.width for group in self._subject.analysis.groups)
+        left = f", {clock(ahead * sum(self._seconds) / len(self._seconds))} left" if ahead else ""
+        self._step.tell(
+            f"round {self._of(done.round)}: {kept:.0%} of the channels kept, {done.latency_ratio:.2f}x latency, "
+            f"loss {done.loss_before:.3f} → {done.loss_after:.3f}, {self._step.task.metric} {done.score_before:.1%} → "
+            f"{done.score_after:.1%}{'' if done.recovered else ' (taken back)'}, "
+            f"{done.cost_so_far:.2f} of a dense training so far{left}"
+        )
+
+    def _of(self, number: int) -> str:
+        """Return a round's number and how many there are, as far as can be told."""
+        about = "" if self._rounds else "about "
+        return f"{number} of {about}{max(sum(self._place), number)}"

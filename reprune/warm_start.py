@@ -1,0 +1,108 @@
+"""What a cycle can go on from: the dense model of the one before, and the champion's recipe."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from reprune import bundle
+from reprune.errors import InputError, IntegrityError, PruningError
+from reprune.pruning.overlap import Overlap
+from reprune.pruning.recipe import Recipe
+from reprune.pruning.rounds import Round
+from reprune.step import Step, read_records
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Former:
+    """The champion's cut.
+
+    Attributes:
+        version: Short name of its version.
+        recipe: Leads to its widths from the dense model.
+        cost: What its cycle cost, in dense trainings, by step; empty where that is not known.
+    """
+
+    version: str
+    recipe: Recipe
+    cost: dict[str, float]
+
+
+class WarmStart(BaseModel):
+    """What became of the champion's recipe in this cycle."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str | None = None
+    """The champion's version, if its recipe was replayed."""
+    accepted: bool = False
+    reason: str
+    """Why it serves, or why it does not, in words."""
+    round: Round | None = None
+    """Its recovery, if it came to that."""
+    overlap: Overlap | None = None
+    """Of the cells that it keeps with those that today's saliency would keep at its widths."""
+    former_cost: dict[str, float] = {}
+    """What the champion's cycle cost, in dense trainings, by step."""
+
+    @property
+    def cost(self) -> float:
+        """Return what the attempt cost, in dense trainings."""
+        return self.round.cost if self.round else 0.0
+
+
+def former_cut(step: Step, dense: "nn.Module") -> Former | str:
+    """Return the champion's cut, or why it cannot be replayed on the dense model.
+
+    A recipe whose replay the gate refused is not tried again: the search may find what it lacks.
+    """
+    from reprune.pruning import replay
+
+    if not step.workload.warm_start:
+        return "warm_start is 0"
+    try:
+        pointer = step.registry.champion()
+        if pointer is None:
+            return "there is no champion yet"
+        version = step.registry.version(pointer.version)
+        if bundle.RECIPE not in {file.path for file in version.files}:
+            return f"the champion {version.short} was never cut"
+        refused = _refused_in(step, version.id)
+        if refused:
+            return f"the gate refused a replay of the champion {version.short} in run {refused}"
+        with TemporaryDirectory() as scratch:
+            folder = step.registry.fetch(version, Path(scratch), only=[bundle.RECIPE])
+            recipe = Recipe.load(folder / bundle.RECIPE)
+        replay(dense, recipe)
+    except (InputError, IntegrityError, PruningError) as error:
+        return f"the champion's recipe does not serve: {error.message}"
+    return Former(version.short, recipe, dict(version.lineage.get("cost") or {}))
+
+
+def note_replay(step: Step) -> None:
+    """Remember that this run hands on a replay of the champion's recipe."""
+    pointer = step.registry.champion()
+    assert pointer is not None
+    step.store.put_json(_key(step), {"version": pointer.version, "run": step.run})
+
+
+def shortened(epochs: int, share: float) -> int:
+    """Return the epochs of a training that goes on from one before it: a share, but one at least, if there are any."""
+    return min(epochs, max(1, round(share * epochs)))
+
+
+def _refused_in(step: Step, version: str) -> str | None:
+    if not step.store.exists(_key(step)):
+        return None
+    noted: dict[str, Any] = step.store.get_json(_key(step))
+    refused = "reject" in read_records(step.store, step.workload.name, noted["run"])
+    return noted["run"] if noted["version"] == version and refused else None
+
+
+def _key(step: Step) -> str:
+    return f"warm-start/{step.workload.name}.json"
