@@ -1,0 +1,221 @@
+"""The prune step with the steps around it, in this process: a first cycle, then cycles that start from its champion."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import reprune
+from reprune import bundle
+from reprune.registry import Registry
+from reprune.step import Step, read_records
+from reprune.steps import analyze_sensitivity, finetune, profile_hardware, prune, train
+from reprune.store import open_store
+from reprune.warm_start import note_replay
+from reprune.workload import parse
+
+PROJECT = Path(__file__).parents[2] / "end_to_end" / "project"
+RAW = {
+    "name": "shapes",
+    "model": "shapes:build",
+    "data": "shapes:load",
+    "code": str(PROJECT),
+    "target": {"batch_size": 16},
+    "budget": {"latency": "0.7x", "accuracy_drop": 0.02},
+    "train": {"epochs": 4},
+    "prune": {"epochs": 1, "examples": 64},
+    "finetune": {"epochs": 2},
+}
+
+
+class Cycle:
+    """One run of the steps from training to fine-tuning, each called as its component calls it."""
+
+    def __init__(self, folder, store, run, *, data="a" * 64, **changes):
+        self.folder, self.store, self.run_id, self.data = folder / run, str(store), run, data
+        self.folder.mkdir()
+        self.workload = parse(RAW | changes, origin="test")
+
+    def at(self, name):
+        return self.folder / name
+
+    def step(self, name):
+        return Step(name, workload=self.workload.model_dump_json(), store=self.store, run=self.run_id)
+
+    def train(self):
+        nothing = {"examples": {}, "inspected": {}, "classes": 4, "expectations": {}, "failures": [], "leaks": []}
+        self.at("validation.json").write_text(json.dumps(nothing | {"data_digest": self.data}))
+        with self.step("train") as step:
+            train.run(step, validation=self.at("validation.json"), dense=self.at("dense"), report=self.at("t.html"))
+
+    def prune(self):
+        dense, curves = self.at("dense"), self.at("curves.json")
+        with self.step("profile_hardware") as step:
+            target = self.workload.target[0].model_dump_json()
+            profile = profile_hardware.run(step, dense=dense, target=target, report=self.at("h.html"))
+        with self.step("analyze_sensitivity") as step:
+            analyze_sensitivity.run(step, dense=dense, sensitivity=curves, report=self.at("s.html"))
+        with self.step("prune") as step:
+            prune.run(
+                step,
+                dense=dense,
+                sensitivity=curves,
+                profiles=[profile],
+                pruned=self.at("pruned"),
+                report=self.at("p.html"),
+            )
+
+    def finetune(self):
+        paths = {"dense": self.at("dense"), "pruned": self.at("pruned"), "candidate": self.at("candidate")}
+        with self.step("finetune") as step:
+            finetune.run(step, **paths, report=self.at("f.html"))
+
+    def whole(self):
+        self.train()
+        self.prune()
+        self.finetune()
+        return self.records()
+
+    def records(self):
+        return read_records(open_store(self.store), self.workload.name, self.run_id)
+
+    def promote(self):
+        """Make the candidate champion, as the steps after these would."""
+        folder = self.at("version")
+        shutil.copytree(self.at("candidate"), folder)
+        (folder / "model.onnx").write_text("onnx")
+        registry = Registry(open_store(self.store), self.workload.name)
+        version = registry.publish(folder, bundle.Description.read(folder).lineage)
+        registry.promote(version.id, reason="a test", expected=registry.champion())
+        return version
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A first cycle, its candidate promoted."""
+    folder = tmp_path_factory.mktemp("cycles")
+    cycle = Cycle(folder, folder / "store", "first")
+    cycle.whole()
+    cycle.version = cycle.promote()
+    cycle.parent = folder
+    return cycle
+
+
+@pytest.fixture(scope="module")
+def champion(tmp_path_factory):
+    """A dense model that was trained, and a champion that was cut from it by hand."""
+    folder = tmp_path_factory.mktemp("champion")
+    cycle = Cycle(folder, folder / "store", "first")
+    cycle.train()
+    smaller, recipe = reprune.prune(bundle.load(cycle.at("dense")), torch.randn(2, 8), ratio=0.5)
+    bundle.save(smaller, cycle.at("candidate"), factory="shapes:build", recipe=recipe)
+    cycle.version = cycle.promote()
+    cycle.parent = folder
+    return cycle
+
+
+def second(first, run, **changes):
+    """A cycle in a copy of the first one's store."""
+    store = first.parent / f"store-{run}"
+    shutil.copytree(first.store, store)
+    return Cycle(first.parent, store, run, **changes)
+
+
+@pytest.mark.slow
+def test_the_first_cycle_searches_and_says_why(first):
+    record = first.records()["prune"]
+    assert record["warm_start"]["reason"] == "there is no champion yet"
+    assert record["plan"]["holds"] and record["rounds"]
+    chosen = record["rounds"][record["chosen"] - 1]
+    assert chosen["excess"] <= 1 and "budget holds" in record["reason"]
+    assert record["cost"] == pytest.approx(record["rounds"][-1]["cost_so_far"]) and record["cost"] < 2
+    page = first.at("p.html").read_text()
+    for shown in ("Warm start", "there is no champion yet".capitalize(), "cost so far", record["reason"][:40]):
+        assert shown in page
+    spent = first.records()["finetune"]["cost"]
+    assert set(spent) == {"train", "prune", "finetune"} and spent["train"] == 1
+
+
+@pytest.mark.slow
+def test_on_the_same_data_the_dense_model_is_kept_and_the_recipe_serves(first):
+    cycle = second(first, "same")
+    records = cycle.whole()
+    assert "the run before" in records["train"]["summary"]
+    before, now = (bundle.Description.read(it.at("dense")).files["weights.safetensors"] for it in (first, cycle))
+    assert before == now
+    assert records["analyze_sensitivity"]["sensitivity"] is None
+    warm = records["prune"]["warm_start"]
+    assert warm["accepted"] and warm["version"] == first.version.short
+    assert records["prune"]["plan"] is None and len(records["prune"]["rounds"]) == 1
+    assert 0 < warm["overlap"]["chance"] < warm["overlap"]["overall"] <= 1
+    assert bundle.recipe_of(cycle.at("pruned")) == bundle.recipe_of(first.at("pruned"))
+    assert "without a search" in records["prune"]["summary"]
+    then, again = (sum(it.records()["finetune"]["cost"].values()) for it in (first, cycle))
+    assert again <= 0.4 * then
+    assert "picked at random would give" in cycle.at("p.html").read_text()
+
+
+def test_on_other_data_training_goes_on_from_the_weights_of_the_run_before(champion):
+    cycle = second(champion, "other", data="b" * 64)
+    cycle.train()
+    record = cycle.records()["train"]
+    assert "from the weights of the run before" in record["summary"] and len(record["history"]) == 1
+    assert bundle.Description.read(cycle.at("dense")).lineage["cost"] == {"train": 0.25}
+
+
+def test_zero_begins_every_cycle_anew(champion):
+    cycle = second(champion, "anew", warm_start=0)
+    cycle.train()
+    assert "after 4 epochs" in cycle.records()["train"]["summary"]
+    with cycle.step("analyze_sensitivity") as step:
+        assert prune.former_cut(step, bundle.load(cycle.at("dense"))) == "warm_start is 0"
+
+
+@pytest.mark.slow
+def test_a_recipe_that_misses_a_new_budget_is_told_and_the_search_is_run(first):
+    cycle = second(first, "tighter", budget={"latency": "0.15x", "accuracy_drop": 0.02})
+    cycle.train()
+    cycle.prune()
+    record = cycle.records()["prune"]
+    assert "misses the budget" in record["warm_start"]["reason"] and not record["warm_start"]["accepted"]
+    assert record["plan"]["holds"] and record["sensitivity"]["curves"]
+    assert record["rounds"][record["chosen"] - 1]["latency_ratio"] < 0.2
+
+
+@pytest.mark.slow
+def test_a_recipe_that_no_longer_recovers_is_told_and_what_it_cost_counts(first):
+    cycle = second(first, "lost", prune={"epochs": 0, "examples": 64, "score_drop": 0.3})
+    cycle.train()
+    model = bundle.load(cycle.at("dense"))
+    (cut,) = bundle.recipe_of(first.at("pruned")).slices["0.weight"]
+    with torch.no_grad():  # what the champion keeps is worth nothing in this dense model
+        model[0].weight[list(cut.kept)] = 0
+        model[0].bias[list(cut.kept)] = 0
+    bundle.save(model, cycle.at("dense"), factory="shapes:build", **bundle.Description.read(cycle.at("dense")).lineage)
+    cycle.prune()
+    record = cycle.records()["prune"]
+    assert "no longer recovers" in record["warm_start"]["reason"] and record["warm_start"]["round"]
+    assert record["warm_start"]["overlap"]["groups"]["0"] < 0.5
+    assert record["plan"] and record["rounds"][record["chosen"] - 1]["recovered"]
+
+
+def test_a_replay_that_the_gate_refused_is_not_tried_again(champion):
+    cycle = second(champion, "refused")
+    cycle.train()
+    with cycle.step("prune") as step:
+        note_replay(step)
+        assert isinstance(prune.former_cut(step, bundle.load(cycle.at("dense"))), prune.Former)
+        step.put_evidence("reject.json", b"{}")
+        why = prune.former_cut(step, bundle.load(cycle.at("dense")))
+    assert why == f"the gate refused a replay of the champion {champion.version.short} in run refused"
+
+
+def test_a_recipe_of_another_architecture_is_told_tensor_by_tensor(champion):
+    cycle = second(champion, "wider")
+    other = nn.Sequential(nn.Linear(8, 1024), nn.ReLU(), nn.Linear(1024, 512), nn.ReLU(), nn.Linear(512, 4))
+    with cycle.step("prune") as step:
+        why = prune.former_cut(step, other)
+    assert "2.weight is [512, 1024], the recipe expects [1024, 1024]" in why and "does not serve" in why
