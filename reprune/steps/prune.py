@@ -61,9 +61,9 @@ def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], prun
 def _key(step: Step, parent: bundle.Description, profiles: list[str], former: Former | str) -> str:
     """Return the digest of everything that decides the plan and the rounds."""
     workload = step.workload
-    sections = (workload.prune, workload.finetune, workload.train, workload.budget)
+    sections = (workload.prune, workload.finetune, workload.budget)
     replayed = former.version if isinstance(former, Former) else None
-    decide = [parent.files, profiles, workload.seed, workload.warm_start, replayed]
+    decide = [parent.files, profiles, workload.seed, workload.warm_start, replayed, workload.train.decisive()]
     return digest.of_json([*decide, *(section.model_dump() for section in sections)])
 
 

@@ -24,8 +24,6 @@ from reprune.pruning.rounds import Judgement, Measured, Round
 from reprune.step import Step
 from reprune.steps import learning
 from reprune.training.checkpoint import Checkpoints
-from reprune.training.distillation import Distillation
-from reprune.training.fit import fit
 from reprune.training.history import Epoch
 from reprune.warm_start import Former, WarmStart, shortened
 
@@ -166,21 +164,14 @@ class Pruner:
                 told = f"{text}, epoch {epoch.epoch} of {epochs} · {epoch.validation_score:.1%} on validation"
                 step.progress(told, (over + epoch.epoch / (epochs + 1)) / (over + max(ahead, 1)))
 
-            fit(
+            learning.learn(
+                step,
                 model,
-                learning.training_batches(step),
-                Distillation(
-                    step.task,
-                    teacher,
-                    weight=step.workload.finetune.distillation,
-                    temperature=step.workload.finetune.temperature,
-                ),
                 learning.settings(step, epochs=epochs, learning_rate=learning.recovery_rate(step), seed=seed),
-                validate=lambda trained: learning.validation_score(step, trained),
+                teacher=teacher,
                 checkpoints=self._checkpoints,
                 name=f"{name}-{number}{'-again' if again else ''}",
                 on_epoch=tell,
-                on_incident=learning.tell_incidents(step),
             )
 
         parts = Parts(
