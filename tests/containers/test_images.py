@@ -1,0 +1,90 @@
+"""What is in the images, and what is not."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from reprune import __version__
+
+TARGETS = ("runtime", "monitor", pytest.param("train", marks=pytest.mark.slow))
+every_image = pytest.mark.parametrize("target", TARGETS)
+ROOT = Path(__file__).parents[2]
+LISTING = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
+
+
+def save_layer(path, width):
+    weights = numpy_helper.from_array(np.ones((64, width), np.float32), "weights")
+    ends = [helper.make_tensor_value_info(*it) for it in (("x", 1, ["batch", 64]), ("y", 1, ["batch", width]))]
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "weights"], ["y"])], "l", ends[:1], ends[1:], [weights])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def locked(target):
+    """Return what a lock names, by version."""
+    name = "train-cpu" if target == "train" else target
+    text = (ROOT / "manifests" / "images" / f"{name}.lock").read_text()
+    return {normal(n): v for n, v in re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE)}
+
+
+@every_image
+def test_it_runs_as_anybody_without_a_network_on_a_read_only_root(image, inside, target):
+    name = image(target)
+    assert __version__ in inside(name, "reprune", "--version", user="12345:12345", entrypoint="")
+    assert inside(name, "id", "-u", entrypoint="") == "65532"
+
+
+@every_image
+def test_it_holds_what_its_lock_says_and_nothing_else_and_lists_it(image, inside, target):
+    name = image(target)
+    installed = json.loads(inside(name, "python3", "-c", LISTING, entrypoint=""))
+    expected = locked(target) | {"reprune": __version__}
+    assert {normal(name): version for name, version in installed.items()} == expected
+    listed = json.loads(inside(name, "cat", "/usr/share/sbom/reprune.cdx.json", entrypoint=""))
+    assert {normal(it["name"]): it["version"] for it in listed["components"]} == expected
+
+
+@every_image
+def test_no_tool_to_build_or_install_is_left_in_what_was_added_to_the_base(image, inside, target):
+    name = image(target)
+    found = inside(name, "find", "/opt/reprune", "-name", "pip", "-o", "-name", "*.whl", "-o", "-name", "setuptools",
+                   entrypoint="")  # fmt: skip
+    assert not found
+    assert not {"wheels", "src", "locks"} & set(inside(name, "ls", "/", entrypoint="").split())
+
+
+@pytest.mark.parametrize("target", ["runtime", "monitor"])
+def test_images_without_torch_are_small(engine, image, target):
+    assert engine.images.get(image(target)).attrs["Size"] < 600e6
+
+
+@every_image
+def test_labels_say_what_it_is(engine, image, target):
+    labels = engine.images.get(image(target)).labels
+    assert labels["org.opencontainers.image.version"] == __version__
+    assert labels["org.opencontainers.image.title"] == f"reprune-{target}"
+    assert {"licenses", "revision", "description", "base.name"} <= {it.rpartition("image.")[2] for it in labels}
+
+
+@pytest.mark.parametrize("step", ["benchmark", "publish_metrics", "rollback"])
+def test_the_steps_that_need_no_torch_can_be_imported_without_it(image, inside, step):
+    code = f"import sys, kfp.dsl.executor_main, reprune.step, reprune.steps.{step}; print('torch' in sys.modules)"
+    assert inside(image("runtime"), "python3", "-c", code) == "False"
+
+
+def test_the_runtime_times_onnx_files(image, inside, tmp_path):
+    for name, width in (("wide", 512), ("narrow", 64)):
+        save_layer(tmp_path / f"{name}.onnx", width)
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    models = {str(tmp_path): {"bind": "/models", "mode": "ro"}}
+    command = ("reprune", "benchmark", "/models/wide.onnx", "/models/narrow.onnx", "--seconds", "1", "--json")
+    assert "narrow" in inside(image("runtime"), *command, volumes=models, user="12345")

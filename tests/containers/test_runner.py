@@ -1,0 +1,109 @@
+"""``reprune run --runner docker``: the same loop, each step in its container."""
+
+import io
+import json
+import os
+
+import pytest
+import yaml
+
+DERIVED = """
+FROM {image}
+COPY --chown=0:0 *.py /opt/project/
+ENV PYTHONPATH=/opt/project
+"""
+
+
+def variant(caller, file, **changes):
+    raw = yaml.safe_load((caller.folder / "workload.yaml").read_text()) | changes
+    (caller.folder / file).write_text(yaml.safe_dump(raw))
+    return file
+
+
+def registry(caller):
+    folder = caller.folder / "reprune-store" / "registry"
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_image_that_is_missing_is_named_before_anything_starts(engine, caller):
+    done = caller("run", "workload.yaml", "--runner", "docker", "--image", "nobody/has:this", code=2)
+    assert "no image nobody/has:this" in done.stderr and "make images" in done.stderr
+
+
+def test_an_image_of_another_version_is_named_before_anything_starts(engine, image, caller):
+    recipe = f"FROM {image('runtime')}\nLABEL org.opencontainers.image.version=0.9.0\n"
+    engine.images.build(fileobj=io.BytesIO(recipe.encode()), tag="reprune-test:other-version", rm=True)
+    done = caller("run", "workload.yaml", "--runner", "docker", "--image", "reprune-test:other-version", code=2)
+    assert "reprune-test:other-version has reprune 0.9.0" in done.stderr
+
+
+def test_a_step_without_what_it_needs_in_its_image_fails_and_says_so(image, caller):
+    done = caller("run", "workload.yaml", "--runner", "docker", "--image", image("runtime"), code=3)
+    assert "A step could not be started: ModuleNotFoundError" in done.stderr
+
+
+def test_no_engine_is_one_message(caller, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    done = caller("run", "workload.yaml", "--runner", "docker", code=2)
+    assert "no Docker engine answers at tcp://127.0.0.1:9" in done.stderr
+
+
+def test_an_image_without_containers_is_refused(caller):
+    done = caller("run", "workload.yaml", "--image", "reprune-train:0.1.0", code=2)
+    assert "--runner docker" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def promoted(image, caller):
+    image("runtime"), image("train")
+    return caller.run("workload.yaml")
+
+
+@pytest.mark.slow
+def test_the_loop_promotes(caller, promoted):
+    assert promoted["outcome"] == "promoted"
+    dense, pruned = promoted["comparison"]
+    assert pruned["parameters"] < dense["parameters"]
+    assert [it["workload"] for it in json.loads(caller("models", "--json").stdout)] == ["shapes"]
+
+
+@pytest.mark.slow
+def test_whatever_the_steps_wrote_belongs_to_the_caller(caller, promoted):
+    owners = {path.stat().st_uid for path in caller.folder.rglob("*") if "__pycache__" not in path.parts}
+    assert owners - {0} == {caller.user} and os.getuid() in owners | {0, caller.user}
+
+
+@pytest.mark.slow
+def test_each_step_ran_in_the_image_that_it_needs_without_a_network(engine, caller, promoted):
+    log = next((caller.folder / ".reprune" / "shapes").glob("*/log.txt")).read_text()
+    for step in ("train", "runtime"):
+        assert f"Found image 'reprune-{step}:" in log
+    assert not engine.containers.list(all=True, filters={"label": "dev.reprune.run"}), "containers were left behind"
+
+
+@pytest.mark.slow
+def test_the_loop_rejects_and_the_champion_stays(caller, promoted):
+    strict = variant(caller, "strict.yaml", budget={"latency": "0.6x", "accuracy_drop": 0.0})
+    before = registry(caller)
+    rejected = caller.run(strict, "--force", code=1)
+    assert rejected["outcome"] == "rejected" and rejected["reasons"]
+    assert registry(caller) == before
+
+
+@pytest.mark.slow
+def test_a_workload_in_an_image_of_its_own(engine, image, caller):
+    (caller.folder / "Containerfile").write_text(DERIVED.format(image=image("train")))
+    engine.images.build(path=str(caller.folder), dockerfile="Containerfile", tag="reprune-test:own-code", rm=True)
+    (caller.folder / "elsewhere").mkdir()
+    raw = yaml.safe_load((caller.folder / "workload.yaml").read_text()) | {"name": "own", "code": "."}
+    (caller.folder / "elsewhere" / "workload.yaml").write_text(yaml.safe_dump(raw))
+    ended = caller.run("elsewhere/workload.yaml", "--image", "reprune-test:own-code")
+    assert ended["outcome"] in ("promoted", "rejected")
+
+
+@pytest.mark.slow
+def test_the_digits(image, caller):
+    """The shipped workload in full; whether it is promoted is for the gate to say."""
+    image("runtime"), image("train")
+    done = caller("run", "digits", "--runner", "docker", "--json", code=0)
+    assert json.loads(done.stdout)["comparison"][1]["speed_up"] > 1
