@@ -1,0 +1,115 @@
+"""Sizes of the images, how long a step takes to start in its container, and what Docker adds to the process alone.
+
+    DOCKER_HOST=... python docs/benchmarks/containers/measure.py --rounds 5
+
+Each round starts every step once as a process here and once in its container, in turns, as kfp's runners do: the
+interpreter, kfp's executor, and what the step imports; no work. Writes measured.json beside itself and prints the tables of the page.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import docker
+
+from reprune import __version__
+from reprune.components import readmes
+
+HERE = Path(__file__).parent
+WITHOUT_TORCH = {"benchmark", "publish_metrics", "rollback"}
+START = (
+    "import resource, kfp.dsl.executor_main, reprune.step, reprune.steps.{step}; "
+    "used = resource.getrusage(resource.RUSAGE_SELF); print(used.ru_utime + used.ru_stime)"
+)
+
+
+def image_of(step: str) -> str:
+    """Return the image that a step runs in."""
+    return f"reprune-{'runtime' if step in WITHOUT_TORCH else 'train'}:{__version__}"
+
+
+def timed(run, *arguments) -> dict[str, float]:
+    """Return wall and processor seconds of one start."""
+    started = time.perf_counter()
+    printed = run(*arguments)
+    return {"seconds": time.perf_counter() - started, "cpu_seconds": float(printed or "nan")}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    client = docker.from_env()
+
+    def contained(image: str, command: list[str]) -> str:
+        return client.containers.run(
+            image, command, remove=True, network_mode="none", read_only=True, tmpfs={"/tmp": ""}, cap_drop=["ALL"]
+        ).decode()
+
+    def here(code: str) -> str:
+        return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+    sizes = {}
+    for name in ("runtime", "train", "monitor"):
+        attributes = client.images.get(f"reprune-{name}:{__version__}").attrs
+        sizes[name] = attributes["Size"]
+    steps = readmes.names()
+    cases = [(step, place) for step in steps for place in ("process", "container")] + [("nothing", "container")]
+    found: dict[str, list[dict[str, float]]] = {f"{step} {place}": [] for step, place in cases}
+    for number in range(rounds + 1):
+        random.Random(number).shuffle(cases)
+        for step, place in cases:
+            code = START.format(step=step)
+            if step == "nothing":
+                one = timed(contained, image_of("benchmark"), ["true"])
+            elif place == "process":
+                one = timed(here, code)
+            else:
+                one = timed(contained, image_of(step), ["python3", "-c", code])
+            if number:  # the first round only brings files into memory
+                found[f"{step} {place}"].append(one)
+    engine = client.version()["Version"]
+    result = {
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "engine": engine},
+        "load_average": os.getloadavg(),
+        "torch": importlib.metadata.version("torch"),
+        "rounds": rounds,
+        "size_bytes": sizes,
+        "starts": found,
+    }
+    (HERE / "measured.json").write_text(json.dumps(result, indent=1) + "\n")
+    show(result, steps)
+
+
+def show(result: dict, steps: list[str]) -> None:
+    """Print the tables."""
+    print("| image | size |\n|---|---|")
+    for name, size in result["size_bytes"].items():
+        print(f"| `reprune-{name}` | {size / 1e6:,.0f} MB |")
+    print("\n| step | process | container | container over process | processor time in the container |")
+    print("|---|---|---|---|---|")
+    for step in steps:
+        alone, inside = (result["starts"][f"{step} {place}"] for place in ("process", "container"))
+        ratio = statistics.median(c["seconds"] / p["seconds"] for p, c in zip(alone, inside, strict=True))
+        cells = [spread(alone, "seconds"), spread(inside, "seconds"), f"{ratio:.2f}", spread(inside, "cpu_seconds")]
+        print(f"| `{step}` | {' | '.join(cells)} |")
+    print(f"\nA container that does nothing: {spread(result['starts']['nothing container'], 'seconds')}.")
+
+
+def spread(values: list[dict[str, float]], key: str) -> str:
+    """Return the median and the range."""
+    numbers = [it[key] for it in values]
+    return f"{statistics.median(numbers):.1f} s ({min(numbers):.1f} – {max(numbers):.1f})"
+
+
+if __name__ == "__main__":
+    main()
