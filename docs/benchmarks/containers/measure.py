@@ -3,7 +3,8 @@
     DOCKER_HOST=... python docs/benchmarks/containers/measure.py --rounds 5
 
 Each round starts every step once as a process here and once in its container, in turns, as kfp's runners do: the
-interpreter, kfp's executor, and what the step imports; no work. Writes measured.json beside itself and prints the tables of the page.
+interpreter, kfp's executor, and what the step imports; no work. Writes measured.json beside itself and
+prints the tables of the page.
 """
 
 import argparse
