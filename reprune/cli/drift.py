@@ -202,6 +202,17 @@ def _show(report: "DriftReport") -> None:
         if len(report.tests) > ROWS:
             console.print(f"  [dim]{len(report.tests) - ROWS} more tests: --json and --html have them[/dim]")
         console.print()
+    if report.quality is not None:
+        found = report.quality
+        low, high = found.estimated_interval
+        console.print(
+            f"  accuracy: {found.reference:.1%} on the reference; {found.estimated:.1%} ({low:.1%} to {high:.1%}) "
+            "estimated from confidence"
+            + (f"; {found.actual:.1%} of {found.labelled:,} with labels" if found.actual is not None else ""),
+            soft_wrap=True,
+        )
+        if found.agrees is False:
+            terminal.warn(console, "the labels say otherwise than the estimate: the model errs in new ways")
     for note in report.notes:
         terminal.warn(console, note)
     style = {"drift": "bold yellow", "no drift": "bold green", "inconclusive": "bold"}[report.verdict]

@@ -117,7 +117,9 @@ def _field(name: str, values: Values, group: Group | None) -> Field:
     if isinstance(values, Categories):
         counts = np.bincount(values.codes[values.codes >= 0], minlength=len(values.names))
         most = np.argsort(-counts, kind="stable")[:NAMES]
-        return Field(name, group, categories=tuple(sorted(values.names[i] for i in most if counts[i])))
+        return Field(
+            name, group, categories=tuple(sorted(values.names[i] for i in most if counts[i] or group == "quality"))
+        )
     known = values[np.isfinite(values)]
     if not len(known):
         return Field(name, group, starts=(0,))

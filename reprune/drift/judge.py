@@ -18,6 +18,7 @@ from reprune.drift.frame import Field
 from reprune.drift.histograms import histograms
 from reprune.drift.permutation import calibrate
 from reprune.drift.policy import DriftPolicy, Group
+from reprune.drift.quality import quality
 from reprune.drift.statistics import AndersonDarling, LikelihoodRatio, MaximumMeanDiscrepancy, Statistic, standardized
 from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport, DriftTest, Method
@@ -59,6 +60,7 @@ def judge(
         InputError: The window was summarised for another reference, or nothing of it is watched.
     """
     policy = policy or DriftPolicy()
+    accuracy = quality(reference, window, labelled="quality" in policy.watch, seed=seed)
     reference, window = _aligned(reference, window, policy)
     if min(reference.rows, window.rows) < policy.minimum_examples:
         return inconclusive(reference.rows, window.rows, policy, notes)
@@ -77,6 +79,7 @@ def judge(
         tests=tests,
         histograms=histograms([test.name for test in tests], reference, window),
         separability=effects.separability(reference, window, numbers) if alarmed else None,
+        quality=accuracy,
         notes=tuple(notes),
     )
 

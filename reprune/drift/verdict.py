@@ -67,6 +67,27 @@ class Histogram(BaseModel):
     window: tuple[float, ...]
 
 
+class Quality(BaseModel):
+    """Accuracy of a window; intervals are of 95 %."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reference: float
+    """Accuracy on the reference."""
+    estimated: float
+    """From confidences, on the rows of the window's sample."""
+    estimated_interval: tuple[float, float]
+    """Where the accuracy of these rows lies, as long as the model is as right at each confidence as it was."""
+    actual: float | None = None
+    """Counted on the rows whose labels are known; None where those are fewer than 30."""
+    actual_interval: tuple[float, float] | None = None
+    labelled: int = 0
+    """Rows of the window whose labels are known."""
+    agrees: bool | None = None
+    """Whether the estimate for the labelled rows alone holds their actual accuracy in its interval. Where it does not,
+    the model errs in new ways, and estimates for rows without labels cannot be relied upon."""
+
+
 class DriftReport(BaseModel):
     """What moved, and whether that is more than chance."""
 
@@ -86,6 +107,8 @@ class DriftReport(BaseModel):
     separability: float | None = None
     """How well a linear classifier tells window from reference on examples that it has not seen (area under the
     curve, 0.5 is not at all); only where the alarm is raised."""
+    quality: Quality | None = None
+    """Where the columns ``confidence`` and ``correct`` allow to say."""
     notes: tuple[str, ...] = ()
     """What was not compared, and why."""
 

@@ -5,7 +5,7 @@ from functools import partial
 from matplotlib.figure import Figure as Canvas
 
 from reprune.drift.decision import Decision
-from reprune.drift.verdict import DriftReport, DriftTest, Histogram
+from reprune.drift.verdict import DriftReport, DriftTest, Histogram, Quality
 from reprune.report import theme
 from reprune.report.html import Block, Cell, Figure, Note, Section, Table, Tone, page
 
@@ -93,8 +93,22 @@ def _effects(report: DriftReport) -> Section:
                 f"{report.separability:.2f} (0.5 is not at all)."
             )
         )
+    if report.quality is not None:
+        blocks.append(Note(_accuracy(report.quality), tone="warn" if report.quality.agrees is False else "plain"))
     blocks += [Note(note, tone="warn") for note in report.notes]
     return Section("How far", blocks, lead="Sizes of effects, from all rows; no threshold is put on them.")
+
+
+def _accuracy(quality: Quality) -> str:
+    low, high = quality.estimated_interval
+    text = (
+        f"Accuracy is {quality.reference:.1%} on the reference; in the window it is {quality.estimated:.1%} "
+        f"({low:.1%} to {high:.1%}), estimated from confidence."
+    )
+    if quality.actual is None:
+        return text
+    text += f" Of {quality.labelled:,} predictions with labels, {quality.actual:.1%} are right."
+    return text if quality.agrees else f"{text} The estimate does not hold: the model errs in new ways."
 
 
 def _distributions(report: DriftReport) -> Section:
