@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from reprune import __version__, versions
 from reprune.errors import InputError, StepError
+from reprune.steps.publish_metrics import PUSHGATEWAY
 from reprune.workload import Workload
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class Containers:
         local_store = "://" not in store
         self._writable = [folder, *writable, *([Path(store)] if local_store else [])]
         self._readable = [Path(it) for it in _named_files(workload)]
-        remote = [store, *_named(workload), os.environ.get("REPRUNE_PUSHGATEWAY", "")]
-        self.network = "host" if any("://" in it for it in remote) else "none"
-        self._s3 = not local_store or any(it.startswith("s3://") for it in remote)
+        remote = [it for it in (store, *_named(workload)) if "://" in it]
+        self.network = "host" if remote or os.environ.get(PUSHGATEWAY) else "none"
+        self._s3 = bool(remote)
 
     def check(self, images: set[str]) -> None:
         """Find out now whether the images are there and fit.

@@ -92,8 +92,8 @@ def run(
     if split:
         loaded = loaded.replace(splits=dict(loaded.splits) | _splits(split))
     use_endpoint(endpoint_url)
-    store = store if "://" in store else str(Path(store).resolve())
     opened = open_store(store)
+    store = opened.uri  # absolute, whatever it was
     opened.check(write=True)
     opened.check_conditional_writes()  # told now, not at the promotion
     cause = "force" if force else trigger
