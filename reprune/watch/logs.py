@@ -34,6 +34,8 @@ LABELS = "labels"
 SUFFIXES = (".npz", ".parquet", ".csv")
 DAYS = 3
 """Days back, by the name of the folder, that are looked through for windows that land late."""
+MOST_ROWS = 20_000
+"""Most rows of a window that are kept, drawn at random: a large window needs no more memory than that."""
 MOST_DAYS = 31
 """Most folders that one look goes through."""
 
@@ -46,11 +48,13 @@ class Window:
     Args:
         inputs: Tensors by name; one alone that is called ``input`` stands for itself.
         labels: One an example, or None.
+        rows: Rows of the file, of which these may be a sample.
     """
 
-    def __init__(self, inputs: "dict[str, Tensor]", labels: "Tensor | None") -> None:
+    def __init__(self, inputs: "dict[str, Tensor]", labels: "Tensor | None", rows: int) -> None:
         import torch
 
+        self.rows = rows
         self._inputs, self._labels = inputs, labels
         self._unknown = torch.empty(0)
 
@@ -99,7 +103,8 @@ def read(path: Path, shapes: "Mapping[str, Sequence[int | None]]") -> Window:
     """
     import torch
 
-    columns = {name: torch.from_numpy(values) for name, values in _columns(path, shapes).items()}
+    sampled, rows = _columns(path, shapes)
+    columns = {name: torch.from_numpy(values) for name, values in sampled.items()}
     label = columns.pop("label", None)
     missing = [name for name in shapes if name not in columns]
     if missing:
@@ -111,30 +116,34 @@ def read(path: Path, shapes: "Mapping[str, Sequence[int | None]]") -> Window:
         sizes = [size for size in shapes[name] if size is not None]
         if len(sizes) == len(shapes[name]) and prod(values.shape[1:]) == prod(sizes):
             columns[name] = values.reshape(len(values), *sizes)
-    return Window({name: it.float() if it.is_floating_point() else it for name, it in columns.items()}, label)
+    return Window({name: it.float() if it.is_floating_point() else it for name, it in columns.items()}, label, rows)
 
 
-def _columns(path: Path, inputs: Collection[str]) -> "dict[str, np.ndarray]":
-    """Return the inputs of a window, and its labels where they are numbers and known for every row."""
+def _columns(path: Path, inputs: Collection[str]) -> "tuple[dict[str, np.ndarray], int]":
+    """Return the inputs of a window, its labels where they are numbers and known for every row, and the row count."""
     import numpy as np
     import pyarrow as pa
 
     from reprune.drift import formats
 
-    parts: dict[str, list[np.ndarray]] = {}
+    draw, rows, places = np.random.default_rng(0), 0, np.empty(0)
+    columns: dict[str, np.ndarray] = {}
     for batch in formats.batches(path, {}, skip=()):
+        count = len(next(iter(batch.values())))
+        rows, places = rows + count, np.concatenate([places, draw.random(count)])
+        kept = np.sort(np.argsort(places)[:MOST_ROWS])  # the rows of the smallest numbers, in the order of the file
+        places = places[kept]
         for name, column in batch.items():
             if name == "label" or name in inputs:
                 values = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column
-                parts.setdefault(name, []).append(np.asarray(values))
-    columns = {name: np.array(np.concatenate(values)) for name, values in parts.items()}
+                columns[name] = np.concatenate([*([columns[name]] if name in columns else []), values])[kept]
     label = columns.get("label")
     if label is not None and (label.dtype.kind not in "iuf" or (label.dtype.kind == "f" and np.isnan(label).any())):
         del columns["label"]
     for name, values in columns.items():
         if values.dtype.kind not in "iufb":
             raise InputError(f"{path.name}: {name!r} holds no numbers.", "Write inputs as the model takes them.")
-    return columns
+    return columns, rows
 
 
 def keys(store: Store, workload: str, *, today: date, known: Iterable[str] = ()) -> Iterator[str]:

@@ -83,6 +83,8 @@ class State(_Part):
     """Windows of the latest days, by key."""
     tests: tuple[DriftMetrics, ...] = ()
     """Tests of the latest conclusive window, the most surprising first."""
+    begun: dict[str, int] = {}
+    """Processes that began to judge a window and did not end it, by its key."""
     window_counts: dict[Verdict, int] = {}
     launches: list[Launch] = Field(default=[], max_length=LAUNCHES)
     launch_counts: dict[Source, int] = {}

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from reprune.champion import ONNX
+from reprune.entrypoints import describe
 from reprune.errors import InputError, RepruneError
 from reprune.metrics import DRIFT_TESTS, DriftMetrics
 from reprune.registry import Champion, Registry
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REFERENCE = "reference.safetensors"
+DEATHS = 3
+"""Processes that may end while they judge a window before it counts as broken, so that none ends them for ever."""
 
 
 class Watcher:
@@ -45,6 +48,7 @@ class Watcher:
         self._scratch: TemporaryDirectory[str] | None = None
         self._fetched = ""
         self._inputs: dict[str, list[int | None]] = {}
+        self._begun: set[str] = set()
 
     @cached_property
     def _task(self) -> "Task":
@@ -97,34 +101,39 @@ class Watcher:
             return None  # deleted since it was listed
 
     def _judge(self, key: str, modified: str, champion: Champion) -> "tuple[Window, Decision | None]":
-        from reprune.drift.decision import decide
-
+        found = Window(key=key, modified=modified, verdict="broken", summary="", at=self._clock.wall())
+        if key not in self._begun:
+            self._begun.add(key)
+            if self._keeper.change(partial(_begin_window, key=key)) > DEATHS:
+                found.summary = f"judging it ended the monitor {DEATHS} times; is there memory enough?"
+                return found, None
         version = self._version(champion)
-        decision, examples = None, 0
         with TemporaryDirectory() as folder:
             path = Path(folder) / Path(key).name
             self._store.download(key, path)
             try:
-                window = logs.read(path, self._inputs)
-                examples = len(window)
-                decision = decide(
-                    champion.version, version, window, self._task, self._workload.drift, seed=self._workload.seed
-                )
+                decision = self._decide(path, champion, version, found)
             except InputError as error:
-                log.warning("%s: %s", key, error.message)
-                return Window(
-                    key=key, modified=modified, verdict="broken", summary=error.message, at=self._clock.wall()
-                ), None
+                found.summary = error.message
+            except RepruneError:
+                raise
+            except Exception as error:  # a task of the user's own may raise anything
+                found.summary = f"judging it failed: {describe(error)}"
+            else:
+                return found, decision
+        log.warning("%s is broken: %s", key, found.summary)
+        return found, None
+
+    def _decide(self, path: Path, champion: Champion, version: Path, found: Window) -> "Decision":
+        from reprune.drift.decision import decide
+
+        window = logs.read(path, self._inputs)
+        found.examples = window.rows
+        decision = decide(champion.version, version, window, self._task, self._workload.drift, seed=self._workload.seed)
         report = decision.report
-        found = Window(
-            key=key,
-            modified=modified,
-            verdict=report.verdict if report else "inconclusive",
-            summary=report.summary if report else decision.reason,
-            examples=examples,
-            at=self._clock.wall(),
-        )
-        return found, decision
+        found.verdict = report.verdict if report else "inconclusive"
+        found.summary = report.summary if report else decision.reason
+        return decision
 
     def _version(self, champion: Champion) -> Path:
         """Return the folder with the champion's model and reference, fetched once."""
@@ -148,6 +157,7 @@ class Watcher:
         if seen is not None and seen.modified == window.modified:
             return None  # another monitor was quicker
         state.windows[window.key] = window
+        state.begun.pop(window.key, None)
         kept = logs.recent(state.windows, today=self._today())
         state.windows = {key: it for key, it in sorted(state.windows.items()) if key in kept}
         state.window_counts[window.verdict] = state.window_counts.get(window.verdict, 0) + 1
@@ -164,6 +174,12 @@ class Watcher:
             fingerprint=f"{champion.version[:12]} {state.episode}",
             reason=f"drift in {state.drifted} windows in a row; {window.summary}",
         )
+
+
+def _begin_window(state: State, key: str) -> int:
+    """Note that a window is about to be judged; returns how many processes have begun so."""
+    state.begun[key] = state.begun.get(key, 0) + 1
+    return state.begun[key]
 
 
 def follow(state: State, window: Window, policy: WatchPolicy) -> None:

@@ -156,6 +156,7 @@ def load(split):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_the_world_moves_and_the_command_prunes_again_by_itself(tmp_path):
     """The same with nothing played: the command line, a pipeline that trains, prunes and promotes, and its outcome."""
     shutil.copytree(PROJECT, tmp_path, dirs_exist_ok=True)
@@ -165,7 +166,7 @@ def test_the_world_moves_and_the_command_prunes_again_by_itself(tmp_path):
     raw |= {"data": "moving:load", "monitor": {"act_on": ["alert"]}}
     (tmp_path / "workload.yaml").write_text(yaml.safe_dump(raw))
     reprune = [sys.executable, "-m", "reprune"]
-    subprocess.run([*reprune, "run", "workload.yaml"], cwd=tmp_path, check=True, capture_output=True, timeout=600)
+    subprocess.run([*reprune, "run", "workload.yaml"], cwd=tmp_path, check=True, capture_output=True, timeout=1200)
     store, port = open_store(tmp_path / "reprune-store"), free_port()
     registry, keeper = Registry(store, "shapes"), Keeper(store, "shapes")
     before = registry.champion()
@@ -185,7 +186,7 @@ def test_the_world_moves_and_the_command_prunes_again_by_itself(tmp_path):
         stack.enter_context(running(command, tmp_path / "monitor.log"))
         programs = stack.enter_context(Programs(tmp_path, port).started())
         await_("the launch", lambda: keeper.read().launches)
-        await_("its end", lambda: not keeper.read().launches[0].in_flight, seconds=600)
+        await_("its end", lambda: not keeper.read().launches[0].in_flight, seconds=1200)
         log_window("3")
         await_("the window after it", lambda: programs.query('reprune_monitor_windows_total{verdict="no drift"} == 1'))
         await_("the all-clear", lambda: not programs.firing("RepruneDriftConfirmed"))

@@ -58,6 +58,16 @@ def test_a_list_in_a_parquet_file_takes_the_shape_of_the_input(tmp_path):
     assert labels.shape == (5, 0), "not every label is known"
 
 
+def test_of_a_large_window_a_random_sample_is_kept(tmp_path):
+    rows = 150_000
+    np.savez(tmp_path / "a.npz", input=np.arange(rows, dtype=np.float64)[:, None], label=np.arange(rows))
+    window = logs.read(tmp_path / "a.npz", {"input": [1]})
+    inputs, labels = window._inputs["input"], window._labels
+    assert (window.rows, len(window)) == (rows, logs.MOST_ROWS)
+    assert (inputs[:, 0].long() == labels).all() and (labels.diff() > 0).all()
+    assert abs(labels.double().mean() / rows - 0.5) < 0.01 and 0.28 < labels.double().std() / rows < 0.30
+
+
 @pytest.mark.parametrize(
     "arrays",
     [

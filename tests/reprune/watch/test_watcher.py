@@ -9,7 +9,7 @@ from reprune.errors import IntegrityError
 from reprune.store import open_store
 from reprune.watch.clock import SteadyClock
 from reprune.watch.state import Keeper
-from reprune.watch.watcher import Watcher
+from reprune.watch.watcher import DEATHS, Watcher
 from tests.monitoring import production
 
 
@@ -95,6 +95,30 @@ def test_inputs_of_another_model_are_broken(store, keeper, watch):
     assert watch() == []
     (window,) = keeper.read().windows.values()
     assert window.verdict == "broken" and "inputs" in window.summary
+
+
+def test_a_window_that_ends_the_monitor_again_and_again_is_passed_over(store, keeper, watch, monkeypatch):
+    production.log_window(store, "a", seed=10)
+    production.log_window(store, "b", seed=10)
+
+    def killed(path, shapes):
+        raise SystemExit(137)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("reprune.watch.logs.read", killed)
+        for _ in range(DEATHS):
+            with pytest.raises(SystemExit):
+                list(Watcher(production.workload(), store, keeper, SteadyClock()).look())
+    assert list(Watcher(production.workload(), store, keeper, SteadyClock()).look()) == [None, None]
+    assert keeper.read().window_counts == {"broken": 1, "no drift": 1} and keeper.read().begun == {}
+
+
+def test_a_task_that_raises_breaks_the_window_and_not_the_monitor(store, keeper, watch, monkeypatch):
+    production.log_window(store, "a", seed=10)
+    monkeypatch.setattr("reprune.tasks.Classification.signals", lambda self, outputs: outputs.logits)
+    watch()
+    (window,) = keeper.read().windows.values()
+    assert window.verdict == "broken" and "judging it failed: AttributeError" in window.summary
 
 
 def test_without_a_champion_nothing_is_judged_and_nothing_asked_for(store, keeper):
