@@ -184,6 +184,10 @@ class Finetune(Section):
     match_weight: float = Field(1.0, ge=0)
     """Weight of that in the loss, beside the rest."""
 
+    calibrate: bool = False
+    """Divide the logits of a classifier by the temperature that suits the validation split best, inside its last layer:
+    probabilities mean what they say, predictions stay the same."""
+
 
 class Quantize(Section):
     """The candidate in fewer bits, served in place of float where it is faster and loses little."""
@@ -307,6 +311,13 @@ class Workload(Evaluation):
     """Request rate and price, for an estimate of what pruning saves."""
 
     cluster: Cluster = Cluster()
+
+    @field_validator("finetune")
+    @classmethod
+    def _logits_to_scale(cls, value: Finetune, info: ValidationInfo) -> Finetune:
+        if value.calibrate and info.data.get("task", "classification") != "classification":
+            raise ValueError("has calibrate, which only classification has logits for; remove it")
+        return value
 
     @field_validator("cluster")
     @classmethod

@@ -1,5 +1,7 @@
 """Whether a probability means what it says: reliability, expected calibration error, and its paired change."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
@@ -46,16 +48,9 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -
     ]
 
 
-def expected_error(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
-    """Return the expected calibration error: the mean distance between confidence and accuracy over the bins.
-
-    Args:
-        confidence: Probability of the predicted class, ``[N]``.
-        correct: Whether the prediction is right, ``[N]``.
-        bins: Number of bins between 0 and 1.
-    """
-    gaps = np.bincount(_bins(confidence, bins), weights=confidence - correct, minlength=bins)
-    return float(np.abs(gaps).sum() / len(confidence))
+def expected_error(bins: Sequence[Bin]) -> float:
+    """Return the expected calibration error: the mean distance between confidence and accuracy over the bins."""
+    return sum(it.examples * abs(it.confidence - it.accuracy) for it in bins) / sum(it.examples for it in bins)
 
 
 def calibration_rise(

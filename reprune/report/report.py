@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from reprune.gate import words
-from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, FLOAT
+from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, FLOAT, Answers
+from reprune.gate.calibration import reliability
 from reprune.gate.evidence import Evidence
 from reprune.gate.statistics import mean_interval
 from reprune.gate.verdict import Check, Verdict
@@ -18,6 +19,7 @@ from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Ti
 from reprune.report.plots import latency, pruning, quality, training
 from reprune.report.plots.pruning import Round, SensitivityPoint
 from reprune.training.history import History
+from reprune.training.temperature import Scaling
 
 _TONES: dict[str, Tone] = {"passed": "good", "failed": "bad", "inconclusive": "bad", "skipped": "plain"}
 
@@ -38,6 +40,7 @@ def write_report(
     widths: Mapping[str, tuple[int, int]] | None = None,
     profile: LatencyTable | None = None,
     recordings: Sequence[str | Path] = (),
+    scaling: Scaling | None = None,
     allowed_ratio: float | None = None,
     lineage: Mapping[str, str] | None = None,
 ) -> None:
@@ -58,6 +61,7 @@ def write_report(
         widths: Width of each group, ``(dense, kept)``.
         profile: Latency of each operator over its width.
         recordings: Raw samples of the benchmarks (``.npz``), in the order of ``evidence.benchmarks``.
+        scaling: How the pruned model's logits were scaled, if they were.
         allowed_ratio: The latency budget as a ratio of dense.
         lineage: Digests, hardware, versions, seed: names and values.
     """
@@ -68,7 +72,7 @@ def write_report(
         _checks(verdict),
         *_parity(evidence),
         *_latencies(evidence.benchmarks, recordings),
-        *_quality(evidence),
+        *_quality(evidence, scaling),
         *how,
         *([Section("Lineage", [KeyValues(lineage)], lead="What this run was made of.")] if lineage else []),
     ]
@@ -237,27 +241,35 @@ def _latencies(benchmarks: Sequence[Benchmark], recordings: Sequence[str | Path]
     return [Section("Latency", figures)] if figures else []
 
 
-def _quality(evidence: Evidence) -> list[Section]:
+def _quality(evidence: Evidence, scaling: Scaling | None) -> list[Section]:
     sections: list[Section] = []
     dense, candidate = evidence.answers[DENSE], evidence.answers[CANDIDATE]
     if evidence.slices:
         figure = quality.by_slice(dense.scores, candidate.scores, evidence.slices, metric=evidence.metric)
         sections.append(Section("Slices", [figure], lead="Where the pruned model gained and lost."))
     if all(it.confidence is not None and np.isfinite(it.confidence).all() for it in (dense, candidate)):
-        pair = [
-            quality.calibration(it.confidence, it.scores, name=name)
-            for name, it in ((DENSE, dense), (CANDIDATE, candidate))
-            if it.confidence is not None
-        ]
-        sections.append(
-            Section("Calibration", pair, lead="Whether a confidence of 90 % is right 90 % of the time.", columns=True)
-        )
+        sections.append(_calibration({DENSE: dense, CANDIDATE: candidate}, scaling))
     gallery = quality.disagreements(evidence.disagreements)
     if gallery.pictures:
         shown = words.count(len(gallery.pictures), "example")
         lead = f"{shown} where the pruned model changed its mind (dense → pruned), worst first."
         sections.append(Section("Disagreements", [gallery], lead=lead))
     return sections
+
+
+def _calibration(answers: Mapping[str, Answers], scaling: Scaling | None) -> Section:
+    """Show the reliability of dense and pruned side by side, and of pruned before it was scaled."""
+    figures = [
+        quality.calibration(reliability(it.confidence, it.scores), name=name)
+        for name, it in answers.items()
+        if it.confidence is not None
+    ]
+    lead = "Whether a confidence of 90 % is right 90 % of the time."
+    if scaling is not None and scaling.temperature is not None:
+        figures.insert(1, quality.calibration(scaling.before, name=f"{CANDIDATE}, before scaling"))
+        lead += f" The pruned model's logits are divided by {scaling.temperature:.2f}, fitted on validation, in its "
+        lead += f"layer {scaling.layer}."
+    return Section("Calibration", figures, lead=lead, columns=True)
 
 
 def _how(

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+from torch import nn
+
 from reprune import bundle, digest
 from reprune.pruning.cost import macs_of
 from reprune.report import pages
 from reprune.step import Step
 from reprune.steps import learning
 from reprune.steps.learning import learn, tell_epochs, validation_score
+from reprune.training.temperature import Scaling, scale
 from reprune.warm_start import shortened
 
 
@@ -31,6 +34,7 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
         name="finetune",
         on_epoch=tell_epochs(step, epochs),
     )
+    scaling = _scaled(step, model) if settings.calibrate else None
     after = validation_score(step, model)
     costs = dict(parent.lineage.get("cost") or {}) | {"finetune": cost}
     lineage = parent.lineage | {"finetune": history.model_dump()["epochs"], "parent": parent.files, "cost": costs}
@@ -43,8 +47,19 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
         "score_before": before,
         "score_after": after,
         "cost": costs,
+        "scaling": scaling.model_dump() if scaling else None,
     }
     step.summary = (
         f"{before:.1%} → {after:.1%} on validation after {epochs} epochs; this cycle's training cost "
         f"{sum(costs.values()):.2f} of a dense one"
     )
+    if scaling and scaling.temperature:
+        step.summary += f", temperature {scaling.temperature:.2f}"
+
+
+def _scaled(step: Step, model: nn.Module) -> Scaling:
+    """Scale the logits by validation, and show on test what that does."""
+    found = scale(model, list(step.data.batches("validation")), list(step.data.batches("test")))
+    if found.temperature is None:
+        step.warn("no temperature was fitted: the layer called last cannot take it in (tied weights, or a softmax)")
+    return found

@@ -16,6 +16,7 @@ from reprune.report import pages
 from reprune.report.report import write_report
 from reprune.step import Step
 from reprune.training.history import History
+from reprune.training.temperature import Scaling
 
 
 def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, quantization: str) -> None:
@@ -42,6 +43,7 @@ def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, quant
             widths=pruned["widths"],
             profile=table,
             recordings=[_recording(step, benchmark, Path(scratch)) for benchmark in benchmarks],
+            scaling=Scaling.model_validate(scaled) if (scaled := records["finetune"]["scaling"]) else None,
             allowed_ratio=budget.value if budget.relative else None,
             lineage=_lineage(records["train"]["lineage"]),
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from reprune.gate import paired
-from reprune.gate.calibration import calibration_rise, expected_error
+from reprune.gate.calibration import calibration_rise, expected_error, reliability
 from reprune.gate.statistics import Comparison, compare, holm, is_binary, mean_interval, p_value_of_harm
 
 CASES = 1000
@@ -114,7 +114,7 @@ def missed(examples: int, dense: float, candidate: float) -> tuple[float, int]:
     """Return the true rise of the calibration error, and how often its bound lies below it."""
     rng = np.random.default_rng(examples)
     population = sure(rng, POPULATION, dense, candidate)
-    rise = expected_error(*population[2:]) - expected_error(*population[:2])
+    rise = expected_error(reliability(*population[2:])) - expected_error(reliability(*population[:2]))
     drawn = (sure(rng, examples, dense, candidate) for _ in range(CASES))
     return rise, sum(calibration_rise(*it, CONFIDENCE).high < rise for it in drawn)
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from reprune.gate import words
-from reprune.gate.calibration import expected_error, reliability
+from reprune.gate.calibration import Bin, expected_error
 from reprune.gate.gallery import Disagreement
 from reprune.gate.statistics import mean_interval
 from reprune.report import theme
@@ -59,16 +59,14 @@ def by_slice(
     )
 
 
-def calibration(confidence: np.ndarray, correct: np.ndarray, *, name: str) -> Figure:
+def calibration(bins: Sequence[Bin], *, name: str) -> Figure:
     """Draw the reliability diagram of one model.
 
     Args:
-        confidence: Probability of the predicted class, ``[N]``.
-        correct: Whether the prediction is right, ``[N]``.
+        bins: Its examples by confidence.
         name: The model.
     """
-    bins = reliability(confidence, correct)
-    error = expected_error(confidence, correct)
+    error = expected_error(bins)
     largest = max(it.examples for it in bins)
 
     def paint(canvas: Canvas) -> None:
