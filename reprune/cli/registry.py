@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from reprune.registry import Registry, Version
+    from reprune.registry.history import History
     from reprune.store import Store
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]
@@ -78,13 +79,14 @@ def show(
         )
     found = registry.version(version or champion.version)  # type: ignore[union-attr]  # one of the two is there
     moves = [move.model_dump(mode="json") for move in registry.history()]
-    is_champion = champion is not None and champion.version == found.id
+    state = _state(registry.document(), found.id)
     if as_json:
-        described = found.manifest.model_dump(mode="json") | {"version": found.id, "champion": is_champion}
+        described = found.manifest.model_dump(mode="json") | {"version": found.id, "state": state}
+        described["champion"] = state == "champion"
         typer.echo(json.dumps(described | {"size_bytes": found.size_bytes, "history": moves}, indent=2))
         return
     console = terminal.console(sys.stdout)
-    _show_version(console, found, is_champion=is_champion)
+    _show_version(console, found, state)
     if moves:
         console.print(_history(moves))
 
@@ -234,7 +236,7 @@ def _rows(registry: "Registry") -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "workload": registry.workload,
             "version": version_id,
-            "state": "archived" if version_id in reasons else "candidate",
+            "state": _state(history, version_id),
             "published": registry.published(version_id).isoformat(),
             "size_bytes": None,
             "reason": reasons.get(version_id, ""),
@@ -244,10 +246,8 @@ def _rows(registry: "Registry") -> list[dict[str, Any]]:
         except IntegrityError as error:
             row |= {"state": "damaged", "reason": error.message}
         else:
-            if champion and champion.version == version_id:
-                row["state"] = "champion"
-            elif canary and canary.version == version_id:
-                row |= {"state": f"canary, {canary.percent} %" if canary.percent else "shadow", "reason": canary.reason}
+            if canary and canary.version == version_id:
+                row["reason"] = canary.reason
         rows.append(row)
     if champion and champion.version not in {row["version"] for row in rows}:
         reason = f"champion, but gone from the store: {champion.reason}"
@@ -261,13 +261,22 @@ def _rows(registry: "Registry") -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["published"]))
 
 
-def _show_version(console: "Console", version: "Version", *, is_champion: bool) -> None:
+def _state(history: "History", version_id: str) -> str:
+    """Return the stage of a version: candidate, canary with its share (or shadow), champion, archived."""
+    champion, canary = history.champion, history.canary
+    if champion and champion.version == version_id:
+        return "champion"
+    if canary and canary.version == version_id:
+        return f"canary, {canary.percent} %" if canary.percent else "shadow"
+    return "archived" if any(move.version == version_id for move in history.champion_moves) else "candidate"
+
+
+def _show_version(console: "Console", version: "Version", state: str) -> None:
     from rich.text import Text
 
     from reprune.cli.summary import show_comparison
 
-    state = " (champion)" if is_champion else ""
-    console.print(Text(f"{version.workload} {version.id}{state}", style="bold"), soft_wrap=True)
+    console.print(Text(f"{version.workload} {version.id} ({state})", style="bold"), soft_wrap=True)
     console.print()
     comparison = version.lineage.get("comparison")
     if comparison:
@@ -289,9 +298,10 @@ def _show_version(console: "Console", version: "Version", *, is_champion: bool) 
 
 
 def _history(moves: list[dict[str, Any]]) -> "Table":
-    table = _table("when (UTC)", "move", "champion", "by", "why")
+    table = _table("when (UTC)", "move", "version", "by", "why")
     for move in moves:
-        table.add_row(*_texts([_moment(move["at"]), move["action"], move["version"][:12], move["by"], move["reason"]]))
+        action = move["action"] if move["percent"] is None else f"{move['action']}, {move['percent']} %"
+        table.add_row(*_texts([_moment(move["at"]), action, move["version"][:12], move["by"], move["reason"]]))
     return table
 
 

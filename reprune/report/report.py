@@ -9,6 +9,7 @@ from reprune.gate import words
 from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, FLOAT, Answers
 from reprune.gate.calibration import reliability
 from reprune.gate.evidence import Evidence
+from reprune.gate.gallery import Disagreement
 from reprune.gate.statistics import mean_interval
 from reprune.gate.verdict import Check, Verdict
 from reprune.hardware.benchmark import Benchmark
@@ -249,12 +250,22 @@ def _quality(evidence: Evidence, scaling: Scaling | None) -> list[Section]:
         sections.append(Section("Slices", [figure], lead="Where the pruned model gained and lost."))
     if all(it.confidence is not None and np.isfinite(it.confidence).all() for it in (dense, candidate)):
         sections.append(_calibration({DENSE: dense, CANDIDATE: candidate}, scaling))
-    gallery = quality.disagreements(evidence.disagreements)
-    if gallery.pictures:
-        shown = words.count(len(gallery.pictures), "example")
+    if evidence.disagreements:
+        gallery = quality.disagreements(evidence.disagreements)
+        shown = words.count(len(gallery.pictures or evidence.disagreements), "example")
         lead = f"{shown} where the pruned model changed its mind (dense → pruned), worst first."
-        sections.append(Section("Disagreements", [gallery], lead=lead))
+        shows: Block = gallery if gallery.pictures else _disagreements(evidence.disagreements)
+        sections.append(Section("Disagreements", [shows], lead=lead))
     return sections
+
+
+def _disagreements(found: Sequence[Disagreement]) -> Table:
+    """List the examples that are no pictures by their place in the test split."""
+    return Table(
+        headings=("example", "label", "dense", "pruned", "rise of the loss"),
+        rows=[(f"{it.index}", f"{it.label}", f"{it.dense}", f"{it.candidate}", words.plain(it.harm)) for it in found],
+        numeric=(0, 1, 2, 3, 4),
+    )
 
 
 def _calibration(answers: Mapping[str, Answers], scaling: Scaling | None) -> Section:

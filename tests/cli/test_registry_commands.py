@@ -112,7 +112,14 @@ def test_show_tells_what_the_champion_is_and_the_history(uri, registry):
 def test_show_takes_the_first_digits_of_a_version(uri, registry):
     first = registry.history()[0].version
     described = json.loads(invoke("show", "digits", first[:8], "--store", uri, "--json"))
-    assert (described["version"], described["champion"]) == (first, False)
+    assert (described["version"], described["champion"], described["state"]) == (first, False, "archived")
+
+
+def test_show_tells_the_stage_of_what_is_on_trial_and_the_share_of_each_trial(uri, registry):
+    former = registry.history()[0].version
+    registry.try_out(former, 10, reason="once more", expected=registry.champion())
+    shown = invoke("show", "digits", former, "--store", uri)
+    assert "(canary, 10 %)" in shown and "canary, 10 %" in shown.split("once more")[0].splitlines()[-1]
 
 
 def test_rollback_walks_back_and_tells_the_way_forward(uri, registry):

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,10 @@ def test_the_markdown_says_the_same(verdict: Verdict) -> None:
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == len(verdict.checks) + 2
     assert "\\<torch\\>" in text and all(len(re.findall(r"(?<!\\)\|", row)) == 4 for row in rows)
+
+
+def test_disagreements_that_are_no_pictures_are_listed_worst_first(tmp_path, evidence, verdict):
+    bare = replace(evidence, disagreements=[replace(it, image=None, harm=0.25) for it in evidence.disagreements])
+    write_report(tmp_path / "page.html", title="t", subtitle="s", verdict=verdict, evidence=bare)
+    text = (tmp_path / "page.html").read_text()
+    assert "rise of the loss" in text and text.count("0.250") == len(bare.disagreements)
