@@ -14,6 +14,19 @@ WATCHER = "REPRUNE_WATCHER"
 """Environment variable with the process that watches; steps end when it is gone."""
 
 
+def ask_to_stop() -> None:
+    """Ask the step that writes to the environment's file to keep what it has and end."""
+    path = os.environ.get(VARIABLE)
+    if path:
+        Path(path).with_suffix(".stop").touch()
+
+
+def is_asked_to_stop() -> bool:
+    """Return whether the run of this step asked it to end."""
+    path = os.environ.get(VARIABLE)
+    return path is not None and Path(path).with_suffix(".stop").exists()
+
+
 class Events:
     """Writes the events of one step.
 

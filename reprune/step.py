@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from reprune import entrypoints, packing, versions
 from reprune.errors import Evicted, RepruneError
-from reprune.events import WATCHER, Events
+from reprune.events import WATCHER, Events, is_asked_to_stop
 from reprune.registry import Registry
 from reprune.store import Store, open_store
 from reprune.workload import Workload, parse
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 METRICS_FOLDER = "REPRUNE_METRICS_FOLDER"
 """Environment variable with the folder that metrics are written to when there is no Pushgateway."""
 
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 20.0
 """Time that a step has to end in once nobody watches it any more."""
 
 
@@ -192,16 +192,16 @@ def record_prefix(workload: str, run: str) -> str:
 
 
 def _end_with_watcher() -> None:
-    """On a laptop, end when the run that started this step is gone: nobody would go on from its result.
+    """On a laptop, end when the run that started this step is gone, or asks for it: nobody would use its result.
 
-    A training gets the time to keep its last step, as when the machine is taken away.
+    It ends as on a machine that is taken away, so a training keeps its last step.
     """
     watcher = os.environ.get(WATCHER)
     if watcher is None:
         return
 
     def watch() -> None:
-        while _is_alive(int(watcher)):
+        while _is_alive(int(watcher)) and not is_asked_to_stop():
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)

@@ -23,7 +23,8 @@ from reprune.cli import (
     serving,
     workload,
 )
-from reprune.errors import RepruneError
+from reprune.errors import Evicted, RepruneError
+from reprune.events import ask_to_stop
 
 app = typer.Typer(
     name="reprune",
@@ -84,7 +85,8 @@ def main() -> NoReturn:
 
 
 def _terminate(*_: Any) -> None:
-    sys.exit(143)
+    ask_to_stop()  # kfp waits for the step under way
+    sys.exit(Evicted.exit_code)
 
 
 def _show(error: RepruneError) -> None:

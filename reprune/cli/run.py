@@ -135,7 +135,7 @@ def _execute(
                 local.run_in_containers(workload, scratch, store=store, trigger=trigger, image=image)
             else:
                 local.run(workload, scratch, store=store, trigger=trigger)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
         console.print(
             f"Interrupted. What was finished is kept: the same command goes on from there. Log: {scratch.log}"
         )
