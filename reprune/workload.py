@@ -113,7 +113,8 @@ class Train(Section):
     for rounding."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What forward passes compute in. ``bfloat16`` pays on processors with instructions for it (AMX, AVX512-BF16)."""
+    """What forward passes compute in. ``bfloat16`` needs a processor with instructions for it (AMX, AVX512-BF16), and
+    for some networks it is slower there, too: measure before."""
 
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of an average of the weights, which is validated and kept in place of the last ones; 0.99, say."""

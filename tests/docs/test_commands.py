@@ -30,6 +30,7 @@ class Page:
         self.blocks = FENCE.findall((ROOT / path).read_text())
         self.folder = folder
         self.ran = []
+        self.output = []
 
     def act(self, *, passing_over=()):
         for language, file, text in self.blocks:
@@ -56,6 +57,7 @@ class Page:
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         self.ran.append(command)
+        self.output.append(done.stdout)
 
 
 @pytest.mark.alone
@@ -132,6 +134,14 @@ def test_plan_a_budget(tmp_path):
     plan = json.loads((tmp_path / "plan.json").read_text())
     assert plan["holds"] and plan["budget"]["size"] == "1MB"
     assert {"sensitivity.html", "plan.html"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_train_on_spot_machines(tmp_path):
+    page = Page("docs/train-on-spot-machines.md", tmp_path)
+    page.act()
+    killed, resumed = page.output
+    assert killed.splitlines()[0].startswith("epoch 1:") and "epoch 20:" not in killed
+    assert not resumed.startswith(("epoch 1:", "epoch 2:", "epoch 3:")) and "epoch 20:" in resumed
 
 
 @pytest.mark.alone

@@ -1,33 +1,80 @@
 """Kill a training of the digits over and over, at random moments, and compare where it ends with one left alone.
 
-python docs/benchmarks/training/kills.py --kills 50      # writes kills.json beside this file
+    OMP_NUM_THREADS=1 python docs/benchmarks/training/kills.py --kills 50      # writes kills.json beside this file
+
+Each life is a process of its own, forked from this one so that it need not import torch again, and ended by SIGKILL.
 """
 
 import argparse
 import json
+import multiprocessing
 import random
-import subprocess
-import sys
+import signal
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-HERE = Path(__file__).parent
+from reprune import bundle, digest, tasks
+from reprune.data import Data
+from reprune.store import open_store
+from reprune.training.checkpoint import Checkpoints
+from reprune.training.fit import Settings, seed_everything
+from reprune.training.lesson import learn
+from reprune.workload import load
+
+FOLDER = Path(__file__).parent
+FORK = multiprocessing.get_context("fork")
+
+
+def train(store, epochs, told):
+    """Train the shipped digits as the ``train`` step does, and tell what happens as lines of JSON."""
+
+    def tell(**fields):
+        with told.open("ab") as file:
+            file.write(json.dumps(fields).encode() + b"\n")
+
+    workload = load("digits")
+    data, how = Data(workload), workload.train
+    seed_everything(workload.seed)
+    model = bundle.build(workload.model, key="model")
+    settings = Settings(
+        epochs=epochs,
+        learning_rate=how.learning_rate,
+        optimizer=how.optimizer,
+        weight_decay=how.weight_decay,
+        seed=workload.seed,
+    )
+    tell(event="started")
+    history = learn(
+        workload,
+        data,
+        tasks.of(workload, data),
+        model,
+        settings,
+        checkpoints=Checkpoints(open_store(store), "digits", "a" * 64),
+        on_epoch=lambda epoch: tell(event="epoch", epoch=epoch.epoch, seconds=epoch.seconds),
+    )
+    raw = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+    losses = [epoch.loss for epoch in history.epochs]
+    tell(event="finished", weights_sha256=digest.of_bytes(raw), losses_sha256=digest.of_json(losses))
 
 
 def live(store, epochs, *, seconds=None):
     """Run a life to its end, or until so many seconds after it began; returns its lines and whether it was killed."""
-    command = [sys.executable, str(HERE / "life.py"), str(store), str(epochs)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = [json.loads(process.stdout.readline())]
-        assert lines[0]["event"] == "started"
+    with TemporaryDirectory() as scratch:
+        told = Path(scratch) / "told"
+        told.touch()
+        process = FORK.Process(target=train, args=(store, epochs, told))
+        process.start()
+        while not told.stat().st_size and process.is_alive():
+            time.sleep(0.01)
         if seconds is not None:
             time.sleep(seconds)
             process.kill()
-        lines += [json.loads(line) for line in process.stdout if line.endswith("\n")]
-    killed = process.returncode == -9
-    assert killed or process.returncode == 0
+        process.join()
+        lines = [json.loads(line) for line in told.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    killed = process.exitcode == -signal.SIGKILL
+    assert killed or process.exitcode == 0
     return lines, killed
 
 
@@ -35,45 +82,46 @@ def main():
     """Train once undisturbed and once under kills; write what was lost and whether the ends are the same."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     with TemporaryDirectory() as scratch:
-        alone, _ = live(Path(scratch) / "alone", asked.epochs)
-        times = sorted(line["seconds"] for line in alone if line["event"] == "epoch")
-        typical = times[len(times) // 2]
-        draw, lives, store = random.Random(asked.seed), [], Path(scratch) / "killed"
-        kept, again = 0, 0
-        while len(lives) < asked.kills:
-            # On average a life trains for less than the epochs that are left over the kills that are left
-            most = max(2 * (asked.epochs - 1 - kept) / (asked.kills - len(lives)), 0.2)
-            lines, killed = live(store, asked.epochs, seconds=draw.uniform(0, most * typical))
-            if not killed:
-                break
-            epochs = [line["epoch"] for line in lines if line["event"] == "epoch"]
-            assert all(now == before + 1 for before, now in zip(epochs, epochs[1:], strict=False))
-            if epochs:
-                # An epoch may have been kept and the process killed before it told so
-                again += max(kept + 1 - epochs[0], 0)
-                kept = epochs[-1]
-            lives.append(epochs)
-            print(f"kill {len(lives)}: {kept} of {asked.epochs} epochs kept", flush=True)
-        last, _ = live(store, asked.epochs)
-        first = next((line["epoch"] for line in last if line["event"] == "epoch"), asked.epochs + 1)
-        again += max(kept + 1 - first, 0)
-    ends = [{key: lines[-1][key] for key in ("weights_sha256", "losses_sha256")} for lines in (alone, last)]
-    result = {
-        "epochs": asked.epochs,
-        "kills": len(lives),
-        "kills_before_the_first_epoch_of_a_life": sum(not life for life in lives),
-        "finished_epochs_done_again": again,
-        "identical": ends[0] == ends[1],
-        "seconds_an_epoch": typical,
-        "lives": lives,
-        "ends": ends,
-    }
-    (HERE / "kills.json").write_text(json.dumps(result, indent=2) + "\n")
-    print({key: value for key, value in result.items() if key not in ("lives", "ends")})
+        alone, _ = live(f"{scratch}/alone", asked.epochs)
+        result = {"epochs": asked.epochs, "alone": _end(alone)}
+        typical = sorted(line["seconds"] for line in alone if line["event"] == "epoch")[asked.epochs // 2]
+        result |= _kill(f"{scratch}/killed", asked, typical)
+        last, _ = live(f"{scratch}/killed", asked.epochs)
+    result["again"] += max(result["kept"] + 1 - _first(last, asked.epochs + 1), 0)
+    result |= {"killed": _end(last), "identical": _end(last) == _end(alone), "seconds_an_epoch": typical}
+    (FOLDER / "kills.json").write_text(json.dumps(result, indent=2) + "\n")
+    print({key: value for key, value in result.items() if key != "lives"})
+
+
+def _kill(store, asked, typical):
+    """Let lives follow each other, each killed; count finished epochs that a later life did again."""
+    draw, lives, kept, again = random.Random(asked.seed), [], 0, 0
+    while len(lives) < asked.kills:
+        # So long that at the last kill about all of the epochs are over
+        most = max(2 * (asked.epochs - 1 - kept) / (asked.kills - len(lives)), 0.2)
+        lines, killed = live(store, asked.epochs, seconds=draw.uniform(0, most * typical))
+        if not killed:
+            break
+        epochs = [line["epoch"] for line in lines if line["event"] == "epoch"]
+        assert epochs == list(range(epochs[0], epochs[0] + len(epochs))) if epochs else True
+        if epochs:
+            again += max(kept + 1 - epochs[0], 0)
+            kept = epochs[-1]
+        lives.append(epochs)
+        print(f"kill {len(lives)}: {kept} of {asked.epochs} epochs kept", flush=True)
+    return {"kills": len(lives), "lives": lives, "kept": kept, "again": again}
+
+
+def _first(lines, otherwise):
+    return next((line["epoch"] for line in lines if line["event"] == "epoch"), otherwise)
+
+
+def _end(lines):
+    return {key: lines[-1][key] for key in ("weights_sha256", "losses_sha256")}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ def files(folder):
     return sorted(folder.rglob("*.safetensors"))
 
 
-def test_the_last_two_generations_are_kept_on_every_store(store):
+def test_the_last_two_generations_are_kept(tmp_path):
+    store = open_store(str(tmp_path))
     kept = Checkpoints(store, "test", "a" * 64)
     for number in range(5):
         kept.save("fit", {"x": torch.tensor(number)}, {"number": number})

@@ -81,7 +81,7 @@ def test_a_finished_training_is_not_done_again(tmp_path):
 
 
 def test_training_learns():
-    history = train(network(), Settings(epochs=30, learning_rate=0.01))
+    history = train(network(), Settings(epochs=15, learning_rate=0.01))
     assert history.epochs[-1].loss < history.epochs[0].loss / 1.5
     assert history.epochs[-1].validation_score > 0.9
 

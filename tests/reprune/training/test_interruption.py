@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from reprune.errors import Evicted
 from reprune.training.fit import Settings
 from reprune.training.interruption import Interruption
-from tests.reprune.training.helpers import Noisy, assert_same, checkpoints, network, problem, train
+from tests.reprune.training.helpers import TASK, Noisy, assert_same, checkpoints, network, problem, train
 
 EPOCHS = 40
 
@@ -52,6 +53,27 @@ def test_a_process_that_is_killed_loses_one_epoch_at_most(tmp_path):
     assert_same(whole, resumed)
 
 
+def test_sigterm_keeps_the_step_under_way(tmp_path):
+    settings = Settings(epochs=3, learning_rate=0.05, seed=7)
+    whole, steps = network(), []
+    train(whole, settings, data=Noisy(problem()))
+
+    def loss(outputs, targets, _):
+        steps.append(len(targets))
+        if len(steps) == 9:  # of six an epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return TASK.loss(outputs, targets)
+
+    with pytest.raises(Evicted, match="in epoch 2, after 3 steps; everything up to there is kept") as stopped:
+        train(network(), settings, data=Noisy(problem()), loss=loss, checkpoints=checkpoints(tmp_path))
+    assert stopped.value.exit_code == 143 and len(steps) == 9
+    resumed = network()
+    train(resumed, settings, data=Noisy(problem()), loss=loss, checkpoints=checkpoints(tmp_path))
+    assert len(steps) == 3 * 6
+    assert_same(whole, resumed)
+
+
+@pytest.mark.slow
 def test_sigterm_keeps_the_step_and_exits_with_a_code_that_retries(tmp_path):
     whole, _ = finish_here(tmp_path)
     with start(tmp_path) as process:

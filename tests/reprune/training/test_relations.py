@@ -32,7 +32,7 @@ def test_a_narrower_student_comes_nearer_to_the_relations_of_its_teacher():
         optimizer.zero_grad()
         loss.mean().backward()
         optimizer.step()
-        distances.append(float(loss.mean()))
+        distances.append(loss.mean().item())
     assert distances[-1] < distances[0] / 2
 
 
