@@ -37,9 +37,9 @@ class Group:
         """Return the examples of all processes."""
         return examples
 
-    def any(self, flag: bool) -> bool:
-        """Return whether a flag is set in any process."""
-        return flag
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Return for each flag whether it is set in any process."""
+        return flags
 
     def sum(self, value: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
@@ -83,9 +83,9 @@ class Processes(Group):
         """Return the examples of all processes."""
         return int(self.sum(torch.tensor(examples)))
 
-    def any(self, flag: bool) -> bool:
-        """Return whether a flag is set in any process."""
-        return self.total(int(flag)) > 0
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Return for each flag whether it is set in any process."""
+        return tuple(bool(flag) for flag in self.sum(torch.tensor(flags, dtype=torch.int32)))
 
     def sum(self, value: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""

@@ -102,11 +102,12 @@ class Loop:
         for inputs, targets in self._stream():
             self._step(inputs, targets)
             state.position.seconds = before + time.perf_counter() - started
-            if self._is_to_stop():
+            overdue = time.monotonic() - self._kept_at > CHECKPOINT_SECONDS
+            stopping, overdue = self._group.any(self._interruption.requested, overdue)
+            if (stopping or overdue) and state.is_finite():
                 self._keep()
+            if stopping:
                 self._stop()
-            if time.monotonic() - self._kept_at > CHECKPOINT_SECONDS:
-                self._keep()
         at = state.position
         if not at.examples:
             raise InputError(
@@ -127,7 +128,7 @@ class Loop:
         self._keep()
         if self._on_epoch:
             self._on_epoch(record)
-        if self._is_to_stop():
+        if self._group.any(self._interruption.requested)[0]:
             self._stop()
 
     def _step(self, inputs: Any, targets: Any) -> None:
@@ -164,9 +165,6 @@ class Loop:
         """Return the validation score, measured by one process for all."""
         state = self._state
         return self._validate(state.average.model if state.average else state.model) if not self._group.rank else 0.0
-
-    def _is_to_stop(self) -> bool:
-        return self._group.any(self._interruption.requested)
 
     def _stop(self) -> NoReturn:
         at = self._state.position
@@ -207,12 +205,14 @@ class Loop:
                 "Lower `train.learning_rate` (or that of `finetune`) or `train.clip_norm`; finished epochs are kept.",
             )
         state.guard.rollbacks += 1
-        target = self._last if state.guard.trusts(self._last.loss()) else self._start
+        target = self._last if state.guard.trusts(self._last.loss()) and self._last.is_finite() else self._start
         state.restore(target)
         state.history.incidents = incidents
         state.micro_batch = self._stepper.micro_batch
         peak = self._settings.learning_rate * state.guard.rate_scale
-        where = f"the end of epoch {state.position.epoch}" if state.position.epoch else "the start"
+        at = state.position
+        where = f"step {at.step} of epoch {at.epoch + 1}" if at.step else f"the end of epoch {at.epoch}"
+        where = "the start" if target is self._start else where
         self._tell("diverged", epoch, f"{what}; back to {where} with a peak rate of {peak:.3g}")
         self._last = Snapshot(target.tensors, state.described())
         self._write(self._last)
