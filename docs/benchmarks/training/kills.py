@@ -2,17 +2,22 @@
 
     OMP_NUM_THREADS=1 python docs/benchmarks/training/kills.py --kills 50      # writes kills.json beside this file
 
-Each life is a process of its own, forked from this one so that it need not import torch again, and ended by SIGKILL.
+Each life is a process of its own, forked from this one so that it need not import torch again, and ended by SIGKILL
+it has used a random amount of CPU time, which other work on the machine does not stretch.
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
+import os
 import random
 import signal
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import torch
 
 from reprune import bundle, digest, tasks
 from reprune.data import Data
@@ -23,6 +28,9 @@ from reprune.training.lesson import learn
 from reprune.workload import load
 
 FOLDER = Path(__file__).parent
+SETTING_UP = 0.15
+"""CPU seconds that a life takes to build its model and read its checkpoint."""
+
 FORK = multiprocessing.get_context("fork")
 
 
@@ -52,7 +60,7 @@ def train(store, epochs, told):
         model,
         settings,
         checkpoints=Checkpoints(open_store(store), "digits", "a" * 64),
-        on_epoch=lambda epoch: tell(event="epoch", epoch=epoch.epoch, seconds=epoch.seconds),
+        on_epoch=lambda epoch: tell(event="epoch", epoch=epoch.epoch, cpu_seconds=time.process_time()),
     )
     raw = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
     losses = [epoch.loss for epoch in history.epochs]
@@ -60,22 +68,28 @@ def train(store, epochs, told):
 
 
 def live(store, epochs, *, seconds=None):
-    """Run a life to its end, or until so many seconds after it began; returns its lines and whether it was killed."""
+    """Run a life to its end, or for so many seconds of CPU; returns its lines and whether it was killed."""
     with TemporaryDirectory() as scratch:
         told = Path(scratch) / "told"
         told.touch()
         process = FORK.Process(target=train, args=(store, epochs, told))
         process.start()
-        while not told.stat().st_size and process.is_alive():
-            time.sleep(0.01)
-        if seconds is not None:
-            time.sleep(seconds)
-            process.kill()
-        process.join()
+        while process.is_alive():
+            if seconds is not None and _used(process.pid) > seconds:
+                process.kill()
+            process.join(0.01)
         lines = [json.loads(line) for line in told.read_text().splitlines(keepends=True) if line.endswith("\n")]
     killed = process.exitcode == -signal.SIGKILL
     assert killed or process.exitcode == 0
     return lines, killed
+
+
+def _used(process):
+    """Return the CPU seconds of a process, as Linux tells them."""
+    with contextlib.suppress(FileNotFoundError):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def main():
@@ -85,14 +99,19 @@ def main():
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    workload = load("digits")  # what this imports, no life imports again
+    tasks.of(workload, Data(workload))
+    Data(workload).split("train")
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])
     with TemporaryDirectory() as scratch:
         alone, _ = live(f"{scratch}/alone", asked.epochs)
         result = {"epochs": asked.epochs, "alone": _end(alone)}
-        typical = sorted(line["seconds"] for line in alone if line["event"] == "epoch")[asked.epochs // 2]
+        cpu = [line["cpu_seconds"] for line in alone if line["event"] == "epoch"]
+        typical = (cpu[-1] - cpu[0]) / (len(cpu) - 1)
         result |= _kill(f"{scratch}/killed", asked, typical)
         last, _ = live(f"{scratch}/killed", asked.epochs)
     result["again"] += max(result["kept"] + 1 - _first(last, asked.epochs + 1), 0)
-    result |= {"killed": _end(last), "identical": _end(last) == _end(alone), "seconds_an_epoch": typical}
+    result |= {"killed": _end(last), "identical": _end(last) == _end(alone), "cpu_seconds_an_epoch": typical}
     (FOLDER / "kills.json").write_text(json.dumps(result, indent=2) + "\n")
     print({key: value for key, value in result.items() if key != "lives"})
 
@@ -103,7 +122,7 @@ def _kill(store, asked, typical):
     while len(lives) < asked.kills:
         # So long that at the last kill about all of the epochs are over
         most = max(2 * (asked.epochs - 1 - kept) / (asked.kills - len(lives)), 0.2)
-        lines, killed = live(store, asked.epochs, seconds=draw.uniform(0, most * typical))
+        lines, killed = live(store, asked.epochs, seconds=SETTING_UP + draw.uniform(0, most * typical))
         if not killed:
             break
         epochs = [line["epoch"] for line in lines if line["event"] == "epoch"]
