@@ -2,16 +2,13 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol
 
-import kubernetes
-import urllib3
-
+from reprune.custom_objects import CustomObjects
 from reprune.errors import ClusterError, InputError
 
 GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
 MODE = f"{GROUP}/deploymentMode"
-FOLLOWS = {"reprune.dev/follows": "champion"}
 POLL_SECONDS = 2.0
 
 Mode = Literal["Standard", "Knative"]
@@ -21,70 +18,32 @@ _MODES: dict[str, Mode] = {
     "Knative": "Knative",
     "Serverless": "Knative",
 }
-_T = TypeVar("_T")
 
 
-class InferenceServices:
-    """InferenceServices of a namespace.
+class Services(Protocol):
+    """What is asked of InferenceServices."""
 
-    Args:
-        namespace: The namespace.
-        dry_run: Whether changes are only checked by the server, and told.
-        tell: Takes each change, as a sentence.
+    dry_run: bool
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """Return an InferenceService, or None where there is none."""
+
+    def create(self, body: dict[str, Any]) -> None:
+        """Create an InferenceService."""
+
+    def patch(self, name: str, what: str, spec: dict[str, Any]) -> None:
+        """Merge a change into the spec of an InferenceService; None removes a key."""
+
+
+def inference_services(
+    namespace: str, *, dry_run: bool = False, tell: Callable[[str], None] = lambda _: None
+) -> CustomObjects:
+    """Return the InferenceServices of a namespace.
 
     Raises:
         ClusterError: There is no cluster to speak to.
     """
-
-    def __init__(self, namespace: str, *, dry_run: bool = False, tell: Callable[[str], None] = lambda _: None) -> None:
-        try:
-            kubernetes.config.load_config()
-        except (kubernetes.config.ConfigException, OSError, ValueError) as error:
-            raise ClusterError(
-                f"There is no cluster to speak to: {error}.",
-                "Set KUBECONFIG, or run it in a pod with a ServiceAccount.",
-            ) from None
-        self._api = kubernetes.client.CustomObjectsApi()
-        self._at = {"group": GROUP, "version": VERSION, "namespace": namespace, "plural": PLURAL}
-        self.dry_run, self._tell = dry_run, tell
-
-    def get(self, name: str) -> dict[str, Any] | None:
-        """Return an InferenceService, or None where there is none."""
-        return self._ask(f"read {name}", self._api.get_namespaced_custom_object, name=name)
-
-    def create(self, body: dict[str, Any]) -> None:
-        """Create an InferenceService."""
-        self._change(f"create {body['metadata']['name']}", self._api.create_namespaced_custom_object, body=body)
-
-    def patch(self, name: str, what: str, spec: dict[str, Any]) -> None:
-        """Merge a change into the spec of an InferenceService; None removes a key."""
-        body = {"spec": spec}
-        self._change(f"{what} of {name}", self._api.patch_namespaced_custom_object, name=name, body=body)
-
-    def _change(self, what: str, method: Callable[..., Any], **arguments: Any) -> None:
-        dry = {"dry_run": "All"} if self.dry_run else {}
-        if self._ask(what, method, **dry, **arguments) is None:
-            raise ClusterError(
-                f"The cluster knows no {PLURAL}.{GROUP} in {self._at['namespace']}.", "Install KServe, or name another."
-            )
-        self._tell(f"would {what}" if self.dry_run else what)
-
-    def _ask(self, what: str, method: Callable[..., _T], **arguments: Any) -> _T | None:
-        try:
-            return method(**self._at, **arguments, _request_timeout=(5, 60))
-        except kubernetes.client.ApiException as error:
-            if error.status == 404:
-                return None
-            remedy = {
-                401: "Its token has expired; log in again.",
-                403: "docs/cluster.md lists the verbs that it takes; ask for a Role with them.",
-            }.get(error.status, "Read the message of the API server.")
-            raise ClusterError(f"The cluster does not {what}: {error.status} {error.reason}.", remedy) from None
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ClusterError(
-                f"The Kubernetes API cannot be reached, to {what}: {type(error).__name__}.",
-                "Check KUBECONFIG and the network.",
-            ) from None
+    return CustomObjects(GROUP, VERSION, PLURAL, namespace, dry_run=dry_run, tell=tell)
 
 
 def mode_of(service: dict[str, Any]) -> Mode:
@@ -104,7 +63,7 @@ def predictor(uri: str, version: str, *, runtime: str | None, account: str | Non
 
 
 def deploy(
-    services: InferenceServices,
+    services: Services,
     name: str,
     uri: str,
     version: str,
@@ -179,7 +138,7 @@ def _undo(spec: Any, change: Any) -> Any:
     return spec
 
 
-def _wait(services: InferenceServices, name: str, timeout: float, *, back: dict[str, Any] | None) -> None:
+def _wait(services: Services, name: str, timeout: float, *, back: dict[str, Any] | None) -> None:
     """Wait until the change is served; put back what was before when it fails."""
     if services.dry_run:
         return

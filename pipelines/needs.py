@@ -8,6 +8,7 @@ from reprune import cluster
 from reprune.cluster import Needs
 from reprune.errors import InputError
 from reprune.hardware.target import Target
+from reprune.steps import train_job
 from reprune.workload import Workload
 
 CERTIFICATES = "/etc/reprune/certificates"
@@ -46,6 +47,9 @@ def apply(task: Any, step: str, workload: Workload, *, target: Target | None = N
     chosen = needs.image or image or section.image
     if chosen:
         task.set_container_image(chosen)
+    if step == "train" and section.train_job:
+        task.set_env_variable(train_job.IMAGE, chosen or task.container_spec.image)
+        needs = needs.model_copy(update=cluster.LOOKING_ON)
     _resources(task, needs)
     _place(task, needs)
     _scratch(task, needs)

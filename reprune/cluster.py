@@ -134,8 +134,28 @@ class Needs(Place):
     """Container image of this step; by default that of all steps."""
 
 
+class TrainJob(ClusterSection):
+    """Training by Kubeflow Trainer, which the ``train`` step starts and follows to its end.
+
+    Each node has what ``steps.train`` asks for. Where nodes are chosen, tolerations and security contexts belong to the
+    runtime.
+    """
+
+    runtime: ObjectName = "torch-distributed"
+    """ClusterTrainingRuntime that the job refers to."""
+
+    nodes: int = Field(1, ge=1)
+    """Nodes that share each batch."""
+
+    processes: int = Field(1, ge=1)
+    """Processes of each node; one for each of its accelerators."""
+
+
 _LONG = Needs(cpu="4", memory="8Gi", timeout="1d")
 _SHORT = Needs(cpu="1", memory="4Gi", timeout="1h")
+LOOKING_ON = {"cpu": "1", "memory": "4Gi", "accelerator": None}
+"""What is different for a step whose work is done by a job elsewhere."""
+
 _TINY = Needs(cpu="500m", memory="2Gi", timeout="15m")
 _DEFAULTS = {
     **dict.fromkeys(("validate_data", "detect_drift", "gate"), _SHORT),
@@ -185,6 +205,9 @@ class Cluster(ClusterSection):
 
     steps: dict[StepName, Needs] = {}
     """What single steps need, where it differs from their defaults."""
+
+    train_job: TrainJob | None = None
+    """Have the dense model trained by a TrainJob; by default the step trains it itself."""
 
     targets: dict[str, Place] = {}
     """Where each target is measured, by the target's key, such as ``cpu-1-thread-batch-32``."""

@@ -111,7 +111,7 @@ def deploy(
 
     service = name or workload
     changed = kserve.deploy(
-        kserve.InferenceServices(namespace, dry_run=dry_run, tell=lambda change: typer.echo(f"  {change}")),
+        kserve.inference_services(namespace, dry_run=dry_run, tell=lambda change: typer.echo(f"  {change}")),
         service,
         registry.files_uri(chosen),
         chosen.id,

@@ -1,5 +1,6 @@
 """Train the dense model, or evaluate the one that the workload brings."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from reprune.dense import keep, load_weights, previous
 from reprune.lineage import lineage
 from reprune.report import pages
 from reprune.step import Step
+from reprune.steps import train_job
 from reprune.steps.learning import learn, recovery_rate, settings, tell_epochs
 from reprune.training.evaluate import scores
 from reprune.training.fit import seed_everything
@@ -73,11 +75,14 @@ def _learnt(step: Step, model: nn.Module, origin: dict[str, Any]) -> tuple[nn.Mo
 def _train(
     step: Step, model: nn.Module, origin: dict[str, Any], *, epochs: int, learning_rate: float, start: str = ""
 ) -> History:
-    train = step.workload.train
+    key = digest.of_json([origin, step.workload.train.decisive(), start, "dense"])
+    if os.environ.get(train_job.IMAGE):
+        training = train_job.Training(key=key, epochs=epochs, learning_rate=learning_rate, warm=bool(start))
+        train_job.train_elsewhere(step, training)  # what follows finds nothing left to learn
     return learn(
         step,
         model,
         settings(step, epochs=epochs, learning_rate=learning_rate, seed=step.workload.seed),
-        checkpoints=step.checkpoints(digest.of_json([origin, train.decisive(), start, "dense"])),
+        checkpoints=step.checkpoints(key),
         on_epoch=tell_epochs(step, epochs),
     )

@@ -178,7 +178,7 @@ def test_no_cluster_is_said_so(monkeypatch, tmp_path):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
     with pytest.raises(ClusterError, match="no cluster to speak to"):
-        kserve.InferenceServices("default")
+        kserve.inference_services("default")
 
 
 def test_an_api_that_cannot_be_reached_is_said_so(monkeypatch, tmp_path):
@@ -191,7 +191,7 @@ def test_an_api_that_cannot_be_reached_is_said_so(monkeypatch, tmp_path):
         yaml.safe_dump({"clusters": [cluster], "contexts": [context], "users": [user], "current-context": "x"})
     )
     with pytest.raises(ClusterError, match="Kubernetes API cannot be reached"):
-        kserve.InferenceServices("default").get("digits")
+        kserve.inference_services("default").get("digits")
 
 
 def test_on_a_real_api_server(kubectl, monkeypatch):
@@ -199,8 +199,8 @@ def test_on_a_real_api_server(kubectl, monkeypatch):
     monkeypatch.setattr(kserve, "POLL_SECONDS", 0.1)
     kubectl("delete", "inferenceservices", "--all", "-n", "reprune")
     told = []
-    services = kserve.InferenceServices("reprune", tell=told.append)
-    dry = kserve.InferenceServices("reprune", dry_run=True, tell=told.append)
+    services = kserve.inference_services("reprune", tell=told.append)
+    dry = kserve.inference_services("reprune", dry_run=True, tell=told.append)
     stop = threading.Event()
 
     def controller():
@@ -214,9 +214,9 @@ def test_on_a_real_api_server(kubectl, monkeypatch):
                 status["modelStatus"] = {"transitionStatus": "InvalidSpec", "states": {}}
             else:
                 status["modelStatus"] = {"transitionStatus": "UpToDate"}
-            at = services._at | {"name": "digits"}
+            at = services.at | {"name": "digits"}
             try:
-                services._api.patch_namespaced_custom_object_status(**at, body={"status": status})
+                services.api.patch_namespaced_custom_object_status(**at, body={"status": status})
             except Exception:  # it changed meanwhile
                 continue
 
