@@ -114,6 +114,14 @@ def test_monitor(tmp_path):
     assert [path.name for path in tmp_path.glob("reprune-store/logs/digits/*/*")] == ["1430-host7.npz"]
 
 
+def test_cluster(tmp_path):
+    page = Page("docs/cluster.md", tmp_path)
+    page.act()
+    assert len(page.ran) == 1
+    kinds = re.findall(r"^kind: (\w+)$", (tmp_path / "resources.yaml").read_text(), re.MULTILINE)
+    assert kinds == ["Pipeline", "PipelineVersion"]
+
+
 def test_gate_in_ci(tmp_path):
     page = Page("docs/gate-in-ci.md", tmp_path)
     page.act()

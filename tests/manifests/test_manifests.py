@@ -187,3 +187,22 @@ def test_the_monitor_may_start_runs_and_nothing_else(production):
     }
     assert {verb for _, _, verb in allowed} == {"get", "list", "create"}
     assert [it for it in allowed if it[2] == "create"] == [("pipelines.kubeflow.org", "runs", "create")]
+
+
+def test_the_table_of_rights_in_the_documentation_is_that_of_the_roles(production):
+    page = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    documented, role = set(), ""
+    for line in page.partition("| Role |")[2].partition("\n\n")[0].splitlines()[2:]:
+        name, _, group, resources, verbs = (cell.strip(" `") for cell in line.strip("|").split("|"))
+        role = name or role
+        documented |= {(role, group, it, verb) for it in resources.split(", ") for verb in verbs.split(", ")}
+    granted = {
+        (it["metadata"]["name"], group, resource, verb)
+        for it in production
+        if it["kind"] == "Role"
+        for rule in it["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert documented == granted
