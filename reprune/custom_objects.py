@@ -1,5 +1,6 @@
 """Objects of other projects in Kubernetes, one kind in one namespace; whatever fails says what to do about it."""
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -38,8 +39,12 @@ class CustomObjects:
     ) -> None:
         import kubernetes  # it comes with kfp, and takes a second to import
 
+        named = os.environ.get("KUBECONFIG")
         try:
-            kubernetes.config.load_config()
+            if os.environ.get("KUBERNETES_SERVICE_HOST") and not named:
+                kubernetes.config.load_incluster_config()
+            else:
+                kubernetes.config.load_kube_config(named or "~/.kube/config")
         except (kubernetes.config.ConfigException, OSError, ValueError) as error:
             raise ClusterError(
                 f"There is no cluster to speak to: {error}.", "Set KUBECONFIG, or run in a pod with a ServiceAccount."

@@ -176,14 +176,13 @@ def test_another_mode_is_refused(cluster):
 
 def test_no_cluster_is_said_so(monkeypatch, tmp_path):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
     with pytest.raises(ClusterError, match="no cluster to speak to"):
         kserve.inference_services("default")
 
 
 def test_an_api_that_cannot_be_reached_is_said_so(monkeypatch, tmp_path):
     config = tmp_path / "kubeconfig"
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(config))
+    monkeypatch.setenv("KUBECONFIG", str(config))
     cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}
     context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
     user = {"name": "u", "user": {"token": "t"}}
