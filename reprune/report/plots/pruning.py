@@ -92,8 +92,9 @@ def rounds(
             axes.set_xlim(number[0] - 0.35, number[-1] + 0.35)
             axes.set_xlabel("round")
             theme.bare(axes)
-        for axes in (loss, latency, cost):
-            axes.set_ylim(bottom=0)
+        loss.set_ylim(bottom=0)
+        for axes, limited in ((latency, allowed_ratio), (cost, cost_limit)):
+            axes.set_ylim(0, 1.15 * max(axes.get_ylim()[1] / 1.05, limited or 0.0))  # room for the name of the limit
 
     last = done[-1]
     undone = " Shaded rounds did not recover and were taken back." if not all(it["recovered"] for it in done) else ""

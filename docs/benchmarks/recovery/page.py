@@ -1,0 +1,66 @@
+"""Writes the results beside this file into the tables of ``docs/benchmarks/recovery.md``."""
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, stdev
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "recovery.md"
+METHODS = ("iterative + distillation", "one-shot", "one-shot + distillation", "plain iterative")
+WORKLOADS = ("digits", "stdlib-text")
+LEVELS = ("0.5", "0.8", "0.9", "0.95", "2x", "4x", "8x")
+
+
+def main() -> None:
+    """Put every table between its marks."""
+    text = PAGE.read_text()
+    lines = (HERE / "results.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    for workload in WORKLOADS:
+        for quantity in ("score", "loss"):
+            mark = f"{workload}-{quantity}"
+            text = _between(text, mark, _table([row for row in rows if row["workload"] == workload], quantity))
+    PAGE.write_text(text)
+
+
+def _table(rows: list[dict], quantity: str) -> str:
+    """Return what was lost against dense, in points of the score or in nats, mean and spread over the seeds."""
+    scale, sign = (100, 1) if quantity == "score" else (1, -1)
+    lost: dict[tuple[str, str], list[float]] = defaultdict(list)
+    impossible = defaultdict(int)
+    for row in rows:
+        cell = row["level"], row["method"]
+        if quantity not in row:
+            impossible[cell] += 1
+            continue
+        lost[cell].append(sign * scale * (row["dense"][quantity] - row[quantity]))
+    out = [f"| level | seeds | {' | '.join(METHODS)} |", "|---|---|" + "---|" * len(METHODS)]
+    for level in LEVELS:
+        cells = [lost[level, method] for method in METHODS]
+        if any(cells) or any(impossible[level, method] for method in METHODS):
+            out.append(f"| {_named(level)} | {max(map(len, cells))} | {' | '.join(_cell(it, cells) for it in cells)} |")
+    return "\n".join(out) if len(out) > 2 else "Not measured yet."
+
+
+def _cell(values: list[float], others: list[list[float]]) -> str:
+    if not values:
+        return "–"
+    spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+    shown = f"{mean(values):.2f}{spread}"
+    return f"**{shown}**" if mean(values) == min(mean(it) for it in others if it) else shown
+
+
+def _named(level: str) -> str:
+    return f"{level[:-1]}× faster" if level.endswith("x") else f"{float(level):.0%} of the weights removed"
+
+
+def _between(text: str, mark: str, table: str) -> str:
+    between = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    assert between.search(text), mark
+    return between.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", text)
+
+
+if __name__ == "__main__":
+    main()
