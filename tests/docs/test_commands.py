@@ -84,6 +84,13 @@ def test_sparse_weights(tmp_path):
     assert len(page.ran) == 3 and (tmp_path / "masks.safetensors").exists()
 
 
+def test_quantize(tmp_path):
+    page = Page("docs/quantize.md", tmp_path)
+    page.act()
+    assert len(page.ran) == 2
+    assert (tmp_path / "int8.onnx").stat().st_size < (tmp_path / "float.onnx").stat().st_size / 2
+
+
 def test_promote(tmp_path):
     registry = Registry(open_store(tmp_path / "reprune-store"), "digits")
     for name, champion in (("a", True), ("b", True), ("c", False)):

@@ -58,7 +58,7 @@ def evidence(workload, data, dense, quantized, equal, timed):
     origin = Quantized("int8", dense, {"candidate: ONNX → int8": loss.parity})
     run = as_candidate(with_int8(timed(), 0.2), "int8")
     return collect(
-        workload,
+        workload.replace(gate={"robustness": "off"}),
         data=data,
         dense=dense,
         candidate=quantized,

@@ -1,0 +1,91 @@
+"""What is quantized: models with random weights to time, since latency does not depend on their values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from reprune.onnx.quantize import Format
+from reprune.workloads.digits.model import ResNet
+from reprune.workloads.stdlib_text.model import CONTEXT, Transformer
+
+
+class Bottleneck(nn.Module):
+    """The bottleneck of ResNet-50 (He et al., 2016, arXiv:1512.03385), its stride in the 3×3 convolution."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        outputs = 4 * width
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()),
+            *(nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()),
+            *(nn.Conv2d(width, outputs, 1, bias=False), nn.BatchNorm2d(outputs)),
+        )
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, inputs, H, W]`` to ``[N, 4 width, H/stride, W/stride]``."""
+        return torch.relu(self.layers(x) + self.shortcut(x))
+
+
+def resnet50(width: int = 64, classes: int = 1000) -> nn.Module:
+    """Return ResNet-50; at width 32 every layer but the last is half as wide."""
+    layers = [nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    inputs = width
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        for block in range(blocks):
+            layers.append(Bottleneck(inputs, width * 2**stage, 2 if stage and not block else 1))
+            inputs = 4 * width * 2**stage
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model to time: its dense and its narrower self, inputs, batch, and formats to try."""
+
+    dense: Callable[[], nn.Module]
+    pruned: Callable[[], nn.Module]
+    inputs: Callable[[], Tensor]
+    batch: int
+    formats: tuple[Format, ...] = ("int8",)
+    seconds: float = 20.0
+
+
+def digits(width: int, batch: int) -> Case:
+    """Return the shipped residual network for 8×8 images at a width and at half of it."""
+    return Case(lambda: ResNet(width), lambda: ResNet(width // 2), lambda: torch.rand(batch, 1, 8, 8), batch)
+
+
+def text(width: int, layers: int, batch: int) -> Case:
+    """Return the shipped transformer at a width, and with its hidden layers and heads halved."""
+    formats: tuple[Format, ...] = ("int8", "dynamic-int8", "weights-int8", "weights-int4")
+    return Case(
+        lambda: Transformer(width, 8, layers),
+        lambda: Transformer(width // 2, 8, layers),
+        lambda: torch.randint(0, 256, (batch, CONTEXT)),
+        batch,
+        formats,
+    )
+
+
+def perceptron(width: int) -> nn.Module:
+    """Return a network of two hidden layers for 30 features."""
+    return nn.Sequential(nn.Linear(30, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2))
+
+
+CASES = {
+    "ResNet-50, 224²": Case(
+        lambda: resnet50(64), lambda: resnet50(32), lambda: torch.randn(1, 3, 224, 224), 1, seconds=60
+    ),
+    "digits ResNet-20, width 32, batch 32": digits(32, 32),
+    "digits ResNet-20, width 32, batch 1": digits(32, 1),
+    "digits ResNet-20, width 8, batch 1": digits(8, 1),
+    "perceptron, width 64, batch 1": Case(
+        lambda: perceptron(64), lambda: perceptron(32), lambda: torch.randn(1, 30), 1, ("int8", "dynamic-int8")
+    ),
+    "transformer, width 128, 3 layers, batch 8": text(128, 3, 8),
+    "transformer, width 768, 4 layers, batch 1": text(768, 4, 1),
+}
