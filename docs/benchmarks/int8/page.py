@@ -71,10 +71,10 @@ def _accuracy(rows: list[dict[str, Any]]) -> str:
         "which calibration and the choice of operators never see. "
         f"Means over {seeds} seed{'s' if seeds > 1 else ''}; *worst* is the largest loss.",
         "*In float* is how many operators the search left in float so that at most 0.5 points are lost on validation;",
-        "the digits have 107 examples there, so that a single one more that is wrong is too many. Where half of them in",
-        "float were not enough, the row shows that last try, which is not *allowed*: the pipeline serves float.",
+        "the digits have 107 examples there, so that a single one more that is wrong is too many. Where half of them",
+        "in float were not enough, the row shows that last try, which is not *allowed*: the pipeline serves float.",
         "",
-        "| model | format | calibration | float | lost (points) | worst | predictions that agree | bytes | in float | allowed |",
+        "| model | format | ranges | float | lost (points) | worst | same answers | bytes | in float | allowed |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for key in dict.fromkeys((row["model"], row["format"], row["calibration"]) for row in rows):
