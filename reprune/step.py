@@ -53,7 +53,7 @@ class Step:
         self.part = ""
         self.summary = ""
         self.record: dict[str, Any] | None = {}
-        self._workload_json = workload
+        self.workload_json = workload
         self._store_uri = store
         self._events = Events.from_environment(name)
         self._started = 0.0
@@ -88,7 +88,7 @@ class Step:
     @cached_property
     def workload(self) -> Workload:
         """The workload."""
-        workload = parse(json.loads(self._workload_json), origin="the pipeline's workload")
+        workload = parse(json.loads(self.workload_json), origin="the pipeline's workload")
         if workload.code and workload.code.startswith(packing.PREFIX):
             return workload.model_copy(update={"code": str(packing.unpack(workload.code))})
         return workload

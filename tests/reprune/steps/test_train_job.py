@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from reprune import workload
+from reprune import packing, workload
 from reprune.errors import ClusterError, StepError
 from reprune.step import Step
 from reprune.steps import train, train_job
@@ -89,6 +89,19 @@ def test_the_job_asks_for_what_the_workload_says(step):
     assert environment["AWS_REGION"]["value"] == "eu-west-1"
     reference = {"name": "reprune-store", "key": "AWS_ACCESS_KEY_ID"}
     assert environment["AWS_ACCESS_KEY_ID"]["valueFrom"]["secretKeyRef"] == reference, "by reference, never by value"
+
+
+def test_code_that_travels_in_the_pipeline_travels_on_to_the_job(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "made_up.py").write_text("def build(): ...\n")
+    step = a_step(tmp_path, code=packing.pack(folder), cluster=CLUSTER)
+    assert Path(step.workload.code).is_dir(), "unpacked for the step itself"
+    job = train_job.body(step, "a-job", TRAINING)
+    given = {it["name"]: it.get("value") for it in job["spec"]["trainer"]["env"]}
+    again = Step("train", workload=given["REPRUNE_WORKLOAD_JSON"], store=given["REPRUNE_STORE"], run="run-1")
+    assert (Path(again.workload.code) / "made_up.py").is_file()
+    assert packing.PREFIX in given["REPRUNE_WORKLOAD_JSON"]
 
 
 def test_a_step_that_is_tried_again_follows_the_job_it_made_before(step):
