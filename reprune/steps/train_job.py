@@ -89,12 +89,7 @@ def body(step: Step, name: str, training: Training) -> dict[str, Any]:
     resources = {"cpu": needs.cpu, "memory": needs.memory}
     if needs.accelerator:
         resources[needs.accelerator.resource] = str(needs.accelerator.count)
-    values = (
-        step.workload.model_dump_json(exclude_defaults=True),
-        step.store.uri,
-        step.run,
-        training.model_dump_json(),
-    )
+    values = (step.workload_json, step.store.uri, step.run, training.model_dump_json())  # its code may travel inside
     plain = dict(zip(_GIVEN, values, strict=True)) | cluster.environment
     environment: list[dict[str, Any]] = [{"name": it, "value": value} for it, value in plain.items()]
     for secret, keys in cluster.secrets.items():
