@@ -31,6 +31,7 @@ from reprune.watch.policy import WatchPolicy
 
 SHIPPED = "reprune.workloads"
 SPLITS = ("train", "validation", "test", "production")
+Split = Literal["train", "validation", "test", "production"]
 MOST_ROUNDS = 100
 TASKS = ("classification", "regression", "language-modeling")
 
@@ -47,6 +48,12 @@ def _entry_point(text: str) -> str:
 def _or_one(schema: dict[str, Any]) -> None:
     """Let the JSON schema of a list take a single item too."""
     schema["anyOf"] = [{"type": schema.pop("type"), "items": schema["items"], "minItems": 1}, schema.pop("items")]
+
+
+def _or_files(schema: dict[str, Any]) -> None:
+    """Let the JSON schema take the name of a file in place of a suite."""
+    suite = schema["additionalProperties"]
+    schema["additionalProperties"] = {"anyOf": [{"type": "string"}, suite]}
 
 
 def _or_format(schema: dict[str, Any]) -> None:
@@ -239,7 +246,7 @@ class Evaluation(Section):
     """``module:callable`` that takes the test dataset and returns named parts of it that the gate watches one by one: a
     dict of boolean masks, one entry an example."""
 
-    splits: dict[Literal["train", "validation", "test", "production"], str] = {}
+    splits: dict[Split, str] = {}
     """Splits that come from elsewhere: an ``.npz`` file with ``inputs`` and ``targets``, or an entry point."""
 
     target: Annotated[tuple[Target, ...], Field(json_schema_extra=_or_one)] = (Target(),)
@@ -300,6 +307,11 @@ class Workload(Evaluation):
     train: Train = Train()
     prune: Prune = Prune()
     finetune: Finetune = Finetune()
+
+    expectations: Annotated[dict[Split, tuple[dict[str, Any], ...]], Field(json_schema_extra=_or_files)] = {}
+    """What Great Expectations asks of a split, in place of what is inferred from the data: a JSON file for each split,
+    as `reprune expectations` writes them. They travel with the workload."""
+
     drift: DriftPolicy = DriftPolicy()
     monitor: WatchPolicy = WatchPolicy()
 
@@ -405,7 +417,23 @@ def _raw(reference: str) -> Any:
             raw["weights"] = _beside(folder, raw["weights"])
         if isinstance(raw.get("splits"), dict):
             raw["splits"] = {split: _beside(folder, where) for split, where in raw["splits"].items()}
+        if isinstance(raw.get("expectations"), dict):
+            raw["expectations"] = {split: _suite(folder, split, it) for split, it in raw["expectations"].items()}
     return raw
+
+
+def _suite(folder: Path, split: str, suite: Any) -> Any:
+    """Read the suite of a split where a file is named."""
+    if not isinstance(suite, str):
+        return suite
+    path = folder / suite
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"expectations.{split}: {path} cannot be read: {error}",
+            "Name a JSON file; `reprune expectations` writes one for each split.",
+        ) from None
 
 
 def _validated(kind: type[_E], raw: Any, *, origin: str) -> _E:

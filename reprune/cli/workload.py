@@ -1,4 +1,4 @@
-"""``init``, ``schema`` and ``compile``: the workload file and what is made from it."""
+"""``init``, ``schema``, ``expectations`` and ``compile``: the workload file and what is made from it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command()(init)
     app.command()(schema)
+    app.command()(expectations)
     app.command("compile")(compile_)
 
 
@@ -47,6 +48,39 @@ def schema() -> None:
     from reprune import workload
 
     typer.echo(json.dumps(workload.schema(), indent=2))
+
+
+def expectations(
+    workload: Annotated[str, typer.Argument(help="A shipped workload (digits ...) or a YAML file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")] = Path("expectations"),
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Write what is expected of each split of the data, to edit.
+
+    Without such files every run infers its expectations from the train split. Named in the workload, they hold until
+    you change them: new training data is then held against the old.
+
+    Example: reprune expectations workload.yaml
+    """
+    import json
+
+    from reprune import entrypoints
+    from reprune import workload as contract
+
+    loaded = contract.load(workload)
+    files = {split: output / f"{split}.json" for split in contract.SPLITS}
+    there = [str(path) for path in files.values() if path.exists()]
+    if there and not force:
+        raise InputError(f"{', '.join(there)} exist already.", "Name another folder, or add --force to replace them.")
+    from reprune.validation.validate import inferred
+
+    entrypoints.use_code(loaded.code)
+    suites = inferred(loaded)
+    output.mkdir(parents=True, exist_ok=True)
+    for split, suite in suites.items():
+        files[split].write_text(json.dumps(suite, indent=2) + "\n")
+    lines = [f"  {split}: {files[split]}" for split in suites]
+    typer.echo("Wrote them. Edit what you know better, then add to the workload:\n\nexpectations:\n" + "\n".join(lines))
 
 
 def compile_(

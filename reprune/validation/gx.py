@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,13 +15,13 @@ import great_expectations
 import pandas as pd
 from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult
 from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.expectations.expectation import Expectation
 from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
 from great_expectations.render.view.view import DefaultJinjaSectionView
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reprune.validation.result import Failure, Severity
-from reprune.validation.suites import expectations
 
 Results = dict[str, ExpectationSuiteValidationResult]
 
@@ -44,17 +44,23 @@ class Findings:
     html: str
 
 
-def run(frames: dict[str, pd.DataFrame], *, reference: pd.DataFrame, title: str, notes: Sequence[str] = ()) -> Findings:
-    """Hold every split but train against the suite inferred from a reference.
+def run(
+    frames: Mapping[str, pd.DataFrame],
+    suites: Mapping[str, list[Expectation]],
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+) -> Findings:
+    """Hold splits against their suites.
 
     Args:
         frames: The splits as tables (see `table`).
-        reference: What is normal, as a table.
+        suites: What is expected of each.
         title: Heading of the page.
         notes: What else was found, for the page.
     """
     with _quiet():
-        results = _validate(frames, reference)
+        results = _validate(frames, suites)
         for result in results.values():
             for item in result.results:
                 item.result = _plain(item.result)  # the renderers refuse numpy's scalars
@@ -66,16 +72,15 @@ def run(frames: dict[str, pd.DataFrame], *, reference: pd.DataFrame, title: str,
     return Findings(counted, tuple(_failures(results)), page)
 
 
-def _validate(frames: dict[str, pd.DataFrame], reference: pd.DataFrame) -> Results:
+def _validate(frames: Mapping[str, pd.DataFrame], suites: Mapping[str, list[Expectation]]) -> Results:
     context = great_expectations.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("splits")
     results = {}
-    for name, frame in frames.items():
-        if name != "train":
-            suite = ExpectationSuite(name, expectations=expectations(reference, len(frame), name))
-            batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
-            results[name] = batch.get_batch({"dataframe": frame}).validate(context.suites.add(suite))
+    for name, expectations in suites.items():
+        suite = ExpectationSuite(name, expectations=expectations)
+        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
+        results[name] = batch.get_batch({"dataframe": frames[name]}).validate(context.suites.add(suite))
     return results
 
 

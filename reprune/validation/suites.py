@@ -1,19 +1,24 @@
-"""What Great Expectations asks of every split, inferred from a reference: what is normal.
+"""What Great Expectations asks of every split: a suite of the user's, or one inferred from a reference, what is normal.
 
-Amounts are held to coarse limits, which find another unit, another scale or swapped columns; what moved a little is for
-the drift tests to say.
+What is inferred holds amounts to coarse limits, which find another unit, another scale or swapped columns; what moved a
+little is for the drift tests to say.
 """
 # mypy: disable-error-code="attr-defined"
 # (Great Expectations re-exports its expectations without saying so.)
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import great_expectations.expectations as gxe
 import numpy as np
 import pandas as pd
+from great_expectations.exceptions import GreatExpectationsError
 from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.expectations.metadata_types import FailureSeverity
 from scipy.stats import chi2
+
+from reprune.errors import InputError
 
 RANGE_SLACK = 0.5
 """Values may lie this share of the reference's range outside of it ..."""
@@ -26,6 +31,47 @@ BALANCE_SLACK = 0.05
 BALANCE_CHANCE = 0.001
 MOST_CLASSES = 100
 FEW_EXAMPLES = 30
+
+
+def suites(
+    frames: Mapping[str, pd.DataFrame],
+    reference: pd.DataFrame,
+    given: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> dict[str, list[Expectation]]:
+    """Return what is expected of each split: what was given for it, otherwise what is inferred.
+
+    A train split that gives other inputs each time is held to nothing, unless that was given.
+
+    Args:
+        frames: The splits as tables.
+        reference: What is normal, as a table.
+        given: Suites by split, as `written` gives them.
+
+    Raises:
+        InputError: A given expectation is none.
+    """
+    found = {}
+    for split, frame in frames.items():
+        if split in given:
+            found[split] = [_read(item, split, number) for number, item in enumerate(given[split])]
+        elif split != "train" or reference is frame:
+            found[split] = expectations(reference, len(frame), split)
+    return found
+
+
+def written(suite: Sequence[Expectation]) -> list[dict[str, Any]]:
+    """Return expectations as JSON, in Great Expectations' own words: ``type``, ``kwargs``, ``severity``."""
+    return [item.configuration.to_json_dict() for item in suite]
+
+
+def _read(item: Mapping[str, Any], split: str, number: int) -> Expectation:
+    try:
+        return ExpectationConfiguration(**item).to_domain_obj()
+    except (GreatExpectationsError, ValueError, TypeError) as error:
+        raise InputError(
+            f"expectations.{split}: number {number + 1} is no expectation: {' '.join(str(error).split())}",
+            "Each has a type, kwargs and a severity (critical, warning or info); `reprune expectations` writes some.",
+        ) from None
 
 
 def expectations(reference: pd.DataFrame, examples: int, split: str) -> list[Expectation]:

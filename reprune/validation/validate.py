@@ -29,10 +29,12 @@ def validate(workload: Workload) -> Validation:
     """
     splits = preflight(workload)
     from reprune.validation import gx  # seconds to import: not before the data is known to be usable at all
+    from reprune.validation.suites import suites
 
     leaks = tuple(_leaks(splits))
     frames = {name: _frame(split) for name, split in splits.items()}
-    findings = gx.run(frames, reference=_reference(workload, frames), title=f"Data of {workload.name}", notes=leaks)
+    expected = suites(frames, _reference(workload, frames), workload.expectations)
+    findings = gx.run(frames, expected, title=f"Data of {workload.name}", notes=leaks)
     return Validation(
         examples={name: split.total for name, split in splits.items()},
         inspected={name: len(split.indices) for name, split in splits.items()},
@@ -43,6 +45,18 @@ def validate(workload: Workload) -> Validation:
         data_digest=digest.of_json([splits[name].digest for name in LEARNT_FROM]),
         html=findings.html,
     )
+
+
+def inferred(workload: Workload) -> dict[str, list[dict[str, Any]]]:
+    """Return the suites that would be inferred for a workload's splits, to be edited and given back as its own.
+
+    Raises:
+        InputError: Model and data cannot work together; see `preflight`.
+    """
+    frames = {name: _frame(split) for name, split in preflight(workload).items()}
+    from reprune.validation.suites import suites, written
+
+    return {name: written(suite) for name, suite in suites(frames, _reference(workload, frames), {}).items()}
 
 
 def frame(dataset: Any) -> pd.DataFrame:

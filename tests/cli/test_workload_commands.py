@@ -6,6 +6,8 @@ import jsonschema
 import pytest
 import yaml
 
+from reprune import workload as contract
+
 
 def reprune(*arguments, cwd, code=0):
     done = subprocess.run([sys.executable, "-m", "reprune", *arguments], cwd=cwd, capture_output=True, text=True)
@@ -22,6 +24,21 @@ def test_init_writes_what_the_schema_accepts_and_never_over_a_file(tmp_path):
     assert "exists already" in reprune("init", cwd=tmp_path, code=2)
     assert (tmp_path / "workload.yaml").read_text() == "mine"
     reprune("init", "--force", cwd=tmp_path)
+
+
+def test_expectations_are_written_and_hold_once_they_are_named(tmp_path):
+    reprune("expectations", "breast-cancer", cwd=tmp_path)
+    suite = json.loads((tmp_path / "expectations" / "train.json").read_text())
+    assert {"type", "kwargs", "severity"} <= set(suite[0])
+    assert "exist already" in reprune("expectations", "breast-cancer", cwd=tmp_path, code=2)
+    raw = {"name": "mine", "model": "a:b", "data": "a:c", "expectations": {"train": "expectations/train.json"}}
+    (tmp_path / "workload.yaml").write_text(yaml.safe_dump(raw))
+    loaded = contract.load(str(tmp_path / "workload.yaml"))
+    assert list(loaded.expectations["train"]) == suite
+    jsonschema.validate(raw, json.loads(reprune("schema", cwd=tmp_path)))
+    (tmp_path / "expectations" / "train.json").write_text("[")
+    told = reprune("compile", "workload.yaml", cwd=tmp_path, code=2)
+    assert "expectations.train" in told and "cannot be read" in told
 
 
 def test_compile_writes_a_pipeline(tmp_path):

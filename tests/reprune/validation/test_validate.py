@@ -8,7 +8,7 @@ from torch.utils.data import TensorDataset
 from reprune import workload
 from reprune.errors import InputError
 from reprune.validation.result import Validation
-from reprune.validation.validate import frame, validate
+from reprune.validation.validate import frame, inferred, validate
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +133,38 @@ def test_a_frame_has_one_column_a_feature_or_summaries():
     assert images["input zeros"].tolist() == [0.75, 0.75]
     assert images["input roughness"].tolist() == [0.5, 0.5]
     assert images["target"].dtype == "float32"
+
+
+def test_what_is_written_down_holds_in_place_of_what_would_be_inferred(project):
+    learnt_before = inferred(project())
+    assert set(learnt_before) == {"train", "validation", "test", "production"}
+    moved = """
+        def load(split):
+            inputs, targets = tensors(split)
+            return TensorDataset(inputs * 255, targets)
+        """
+    assert not validate(project(moved)).failures  # all of it has another unit, so nothing looks wrong
+    found = validate(project(moved, expectations={"train": learnt_before["train"]}))
+    assert {(f.split, f.severity) for f in found.failures} == {("train", "warning")}
+
+
+def test_an_edited_expectation_may_stop_everything(project):
+    mine = {"type": "expect_column_max_to_be_between", "kwargs": {"column": "input[0]", "max_value": 0.1}}
+    found = validate(project(expectations={"test": [mine]}))
+    assert [(f.split, f.severity) for f in found.failures] == [("test", "critical")]
+    assert "input[0]" in found.html
+    with pytest.raises(InputError, match="1 critical expectation failed"):
+        found.require()
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"type": "expect_nothing", "kwargs": {}}, "number 1 is no expectation: expect_nothing not found"),
+        ({"kwargs": {}}, "missing 1 required positional argument: 'type'"),
+        ({"type": "expect_column_max_to_be_between", "kwargs": {"colum": "a"}}, "colum extra fields not permitted"),
+    ],
+)
+def test_what_is_no_expectation_is_refused(project, item, message):
+    with pytest.raises(InputError, match=f"expectations.test: .*{message}"):
+        validate(project(expectations={"test": [item]}))
