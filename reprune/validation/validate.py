@@ -33,7 +33,9 @@ def validate(workload: Workload) -> Validation:
 
     leaks = tuple(_leaks(splits))
     frames = {name: _frame(split) for name, split in splits.items()}
-    expected = suites(frames, _reference(workload, frames), workload.expectations)
+    expected = suites(
+        frames, _reference(workload, frames), {str(split): it for split, it in workload.expectations.items()}
+    )
     findings = gx.run(frames, expected, title=f"Data of {workload.name}", notes=leaks)
     return Validation(
         examples={name: split.total for name, split in splits.items()},
