@@ -14,8 +14,10 @@ def analyze_sensitivity(
 ) -> None:
     """Measure how much the loss rises as each group of channels narrows.
 
+    Left out where the champion's recipe is to be replayed first.
+
     Args:
-        sensitivity: A curve with error bars for each group, as JSON.
+        sensitivity: A curve with error bars for each group, as JSON; null where it was left out.
         report: The curves.
         dense: The dense model.
         workload: The workload, as JSON.

@@ -16,14 +16,15 @@ def prune(
 ) -> None:
     """Cut and recover in rounds until the measured latency is within the budget.
 
-    Plans one width for each group from the profiles and the sensitivities, measures the whole pruned graph,
-    corrects the plan, then goes there in rounds. Each round is a checkpoint in the store.
+    Where the champion's recipe still serves, it is replayed once, and nothing is searched for. Else plans one width
+    for each group from the profiles and the sensitivities, measures the whole pruned graph, corrects the plan, then
+    goes there in rounds. Each epoch of recovery is a checkpoint in the store.
 
     Args:
         pruned: The pruned model, as a bundle with its recipe.
         report: The plan, and each round.
         dense: The dense model.
-        sensitivity: What `analyze_sensitivity` found.
+        sensitivity: What `analyze_sensitivity` found; it is measured here where that was left out and is needed.
         profiles: What `profile_hardware` returned, one for each target.
         workload: The workload, as JSON.
         store: URI of the store: a folder or ``s3://bucket/prefix``.

@@ -163,7 +163,8 @@ def rounds_distilled(study: Study, speed_up: float) -> Row:
         return Judgement(float(loss), scores(model, study.data.batches("validation"), study.task))
 
     example = study.data.example()
-    cost = Cost(macs_of(study.dense, example), study.workload.train.epochs, taught=True)
+    planned = macs_of(study.subject.narrowed(widths), example)
+    cost = Cost(0, study.workload.train.epochs, taught=True)  # counts epochs, whatever the width: steps are compared
     parts = Parts(
         example_inputs=example,
         criterion=study.workload.prune.criterion,
@@ -171,10 +172,10 @@ def rounds_distilled(study: Study, speed_up: float) -> Row:
         loss=lambda outputs, targets: study.task.loss(outputs, targets).mean(),
         recover=recover,
         judge=judge,
-        measure=lambda model: Measured(1.0, 0, 2.0),  # measured at the end; the rounds end at the planned widths
+        measure=lambda model: Measured(1.0, 0, macs_of(model, example) / planned),  # holds at the planned widths alone
         clock=time.perf_counter,
     )
-    most = cost.of(cost.dense_macs, study.epochs // 2)
+    most = cost.of(0, study.epochs / 2)
     loop = Loop(parts, Limits(epochs=each, drop=0.05, cost=cost, most=most), Following())
     outcome = loop.run(study.dense, judge(study.dense), widths, progress=Progress())
     model = outcome.model
