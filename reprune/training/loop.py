@@ -152,8 +152,9 @@ class Loop:
         """Return the batches that are left of the epoch."""
         state = self._state
         seed = self._settings.seed * 10_007 + state.position.epoch
+        batches = self._batches(seed)  # may load the data first, and draw while it does
         random_state.seed_everything(seed)
-        batches = self._group.share(self._batches(seed), seed)
+        batches = self._group.share(batches, seed)
         self._steps = _length(batches)
         stream = iter(batches)
         if state.position.step:

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python docs/benchmarks/training/kills.py --kills 50      # writes kills.json beside this file
 
-Each life is a process of its own, forked from this one so that it need not import torch again, and ended by SIGKILL
+Each life is a process of its own, forked from this one so that it need not import torch again. It ends by SIGKILL once
 it has used a random amount of CPU time, which other work on the machine does not stretch.
 """
 

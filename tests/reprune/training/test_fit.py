@@ -45,6 +45,29 @@ def test_a_training_cut_short_and_taken_up_ends_in_the_same_weights(tmp_path, op
     assert_same(whole, resumed)
 
 
+def test_data_that_is_loaded_late_and_draws_then_changes_nothing(tmp_path):
+    def batches():
+        loaded = []
+
+        def shuffled(seed):
+            if not loaded:
+                torch.rand(3)
+                loaded.append(Noisy(problem()))
+            return DataLoader(loaded[0], 16, shuffle=True, generator=torch.Generator().manual_seed(seed))
+
+        return shuffled
+
+    def kill(epoch):
+        raise Killed
+
+    whole, resumed = network(), network()
+    train(whole, SETTINGS, batches=batches())
+    with pytest.raises(Killed):
+        train(network(), SETTINGS, batches=batches(), checkpoints=checkpoints(tmp_path), on_epoch=kill)
+    train(resumed, SETTINGS, batches=batches(), checkpoints=checkpoints(tmp_path))
+    assert_same(whole, resumed)
+
+
 def test_an_epoch_under_way_is_kept_when_it_takes_long(tmp_path, monkeypatch):
     whole = network()
     train(whole, SETTINGS, data=Noisy(problem()))
