@@ -1,12 +1,21 @@
 """The manifests on a real API server."""
 
+import base64
 import json
+import os
+import threading
+import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from reprune import workload
+from reprune.custom_objects import CustomObjects
+from reprune.errors import ClusterError
 from reprune.pipelines.compiling import compile_resources
+from reprune.step import Step
+from reprune.steps import train_job
 
 MONITOR = "system:serviceaccount:reprune:reprune-monitor"
 
@@ -75,3 +84,56 @@ def test_the_monitor_may_start_runs(may, verb, resource):
 )
 def test_the_monitor_may_do_nothing_else(may, verb, resource, group, namespace):
     assert not may(verb, resource, group, namespace)
+
+
+def test_a_train_job_is_taken_followed_and_deleted(kubectl, monkeypatch, tmp_path):
+    monkeypatch.setattr(train_job, "POLL_SECONDS", 0.1)
+    monkeypatch.setenv(train_job.IMAGE, "registry.example/train@sha256:" + "1" * 64)
+    section = {"train_job": {"nodes": 2}, "secrets": {"reprune-store": ["AWS_ACCESS_KEY_ID"]}}
+    loaded = workload.load("digits").replace(cluster=section)
+    step = Step("train", workload=loaded.model_dump_json(), store=str(tmp_path), run="run-1")
+    training = train_job.Training(key="a" * 64, epochs=1, learning_rate=0.1)
+    at = (train_job.GROUP, train_job.VERSION, train_job.PLURAL, "kubeflow")
+    jobs = CustomObjects(*at)
+    name = "reprune-digits-aaaaaaaaaa"
+    jobs.delete(name)
+    CustomObjects(*at, dry_run=True).create(train_job.body(step, name, training))
+    assert jobs.get(name) is None
+    condition = {
+        "reason": "Because",
+        "message": "it is so",
+        "status": "True",
+        "lastTransitionTime": "2026-11-21T00:00:00Z",
+    }
+
+    def end(kind):
+        status = {"conditions": [condition | {"type": kind}]}
+        jobs.api.patch_namespaced_custom_object_status(**jobs.at, name=name, body={"status": status})
+
+    def trainer():
+        while not jobs.get(name):
+            time.sleep(0.05)
+        end("Complete")
+
+    thread = threading.Thread(target=trainer)
+    thread.start()
+    train_job.train_elsewhere(step, training, jobs)
+    thread.join()
+    jobs.delete(name)
+
+
+@pytest.mark.parametrize(("user", "told"), [({"token": "expired"}, "401"), ({"as": MONITOR}, "403")])
+def test_a_refusal_of_the_server_says_what_to_do(kubectl, monkeypatch, tmp_path, user, told):
+    config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    if "as" in user:
+        token = kubectl("get", "secrets", "-n", "reprune", "-o", "json").stdout
+        mine = [it for it in json.loads(token)["items"] if it["metadata"]["name"].startswith("reprune-monitor-token")]
+        if not mine:
+            pytest.skip("this server makes no tokens for service accounts by itself")
+        user = {"token": base64.b64decode(mine[0]["data"]["token"]).decode()}
+    config["users"] = [it | {"user": user} for it in config["users"]]
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    with pytest.raises(ClusterError, match=told):
+        CustomObjects("serving.kserve.io", "v1beta1", "inferenceservices", "kubeflow").get("digits")
