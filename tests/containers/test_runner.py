@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.timeout(3600)  # a whole loop is in here, and on a busy machine
+
 PAGE = Path(__file__).parents[2] / "docs" / "containers.md"
 
 

@@ -59,10 +59,6 @@ def main() -> None:
     def here(code: str) -> str:
         return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
-    sizes = {}
-    for name in ("runtime", "train", "monitor"):
-        attributes = client.images.get(f"reprune-{name}:{__version__}").attrs
-        sizes[name] = attributes["Size"]
     steps = readmes.names()
     cases = [(step, place) for step in steps for place in ("process", "container")] + [("nothing", "container")]
     found: dict[str, list[dict[str, float]]] = {f"{step} {place}": [] for step, place in cases}
@@ -79,6 +75,8 @@ def main() -> None:
             if number:  # the first round only brings files into memory
                 found[f"{step} {place}"].append(one)
     engine = client.version()["Version"]
+    images = ("runtime", "train", "monitor")
+    sizes = {name: client.images.get(f"reprune-{name}:{__version__}").attrs["Size"] for name in images}
     result = {
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "engine": engine},
         "load_average": os.getloadavg(),
