@@ -55,7 +55,13 @@ def inside(engine):
 
     def run(image, *command, **options):
         restricted = {"read_only": True, "tmpfs": {"/tmp": ""}, "network_mode": "none", "cap_drop": ["ALL"]}
-        return engine.containers.run(image, list(command), remove=True, **restricted | options).decode().strip()
+        container = engine.containers.run(image, list(command), detach=True, **restricted | options)
+        try:
+            status = container.wait()["StatusCode"]  # logs that are followed may lose a part on older engines
+            assert status == 0, container.logs().decode()
+            return container.logs(stderr=False).decode().strip()
+        finally:
+            container.remove()
 
     return run
 
