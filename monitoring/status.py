@@ -36,7 +36,9 @@ def render(workload: Workload, seen: Snapshot, problem: RepruneError | None, *, 
         Section("Now", [*_problem(problem), _tiles(workload, seen, dry_run)]),
         Section("Champion", [_champion(workload, seen)]),
         Section("Windows", [_windows(seen.state)], lead=_confirmation(workload)),
-        Section("What moved", [_tests(seen.state)], lead="Tests of the latest conclusive window."),
+        Section(
+            "What moved", [_tests(seen.state), *_accuracy(seen.state)], lead="Tests of the latest conclusive window."
+        ),
         Section("Re-prunes", [_launches(seen.state)], lead=_limits(workload, seen)),
     ]
     badge: tuple[str, Tone] = ("watching", "good")
@@ -130,6 +132,19 @@ def _tests(state: State) -> Block:
         for test in state.tests[:TESTS]
     ]
     return Table(["what", "verdict", "statistic", "threshold", "p of all"], rows, numeric=(2, 3, 4))
+
+
+def _accuracy(state: State) -> list[Block]:
+    if state.quality is None:
+        return []
+    low, high = state.quality.estimated_interval
+    told = (
+        f"Accuracy of the latest window, estimated from confidences: {state.quality.estimated:.1%} ({low:.1%} – "
+        f"{high:.1%}); on the reference it was {state.quality.reference:.1%}."
+    )
+    if state.quality.actual is not None:
+        told += f" Counted on {state.quality.labelled:,} labels: {state.quality.actual:.1%}."
+    return [Note(told)]
 
 
 def _launches(state: State) -> Block:

@@ -52,9 +52,13 @@ def compare(reference: Sample, window: Sample, policy: DriftPolicy, *, seed: int
     Raises:
         InputError: They are not of the same columns.
     """
-    reference, window = _aligned(reference, window)
-    known = summary(reference)
-    return judge(known, summary(window, known.frame), policy, seed=seed)
+    _, window = _aligned(reference, window)
+    known = summary(reference)  # with its labels, even where the window has none: its accuracy is estimated from them
+    names = {column.name for column in window.columns}
+    present = tuple(
+        it.name for it in known.frame.fields if it.name in names or (it.name == "correct" and "label" in names)
+    )
+    return judge(known, summary(window, known.frame.only(present)), policy, seed=seed)
 
 
 def summary(sample: Sample, frame: Frame | None = None) -> Summary:

@@ -74,6 +74,16 @@ def _write_watching(writer: Writer, workload: Workload, seen: Snapshot) -> None:
         {(): between},
     )
     writer.write_drift(state.tests)
+    if state.quality is not None:
+        known = {"reference": state.quality.reference, "estimated": state.quality.estimated}
+        if state.quality.actual is not None:
+            known["actual"] = state.quality.actual
+        writer.write(
+            "production_accuracy_ratio",
+            "Accuracy on the reference, and of the latest window: estimated from confidences, counted from labels.",
+            {(by,): value for by, value in known.items()},
+            ("by",),
+        )
 
 
 def _write_launches(writer: Writer, workload: Workload, seen: Snapshot) -> None:

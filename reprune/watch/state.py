@@ -6,6 +6,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from reprune.drift.verdict import Quality
 from reprune.errors import ConflictError, IntegrityError, StoreError
 from reprune.metrics import DriftMetrics
 from reprune.store import NotFoundError, Store
@@ -83,6 +84,8 @@ class State(_Part):
     """Windows of the latest days, by key."""
     tests: tuple[DriftMetrics, ...] = ()
     """Tests of the latest conclusive window, the most surprising first."""
+    quality: Quality | None = None
+    """Accuracy of the latest conclusive window, estimated, and counted where labels are known."""
     begun: dict[str, int] = {}
     """Processes that began to judge a window and did not end it, by its key."""
     window_counts: dict[Verdict, int] = {}

@@ -84,7 +84,7 @@ class Watcher:
         version = champion.version if champion else None
         if state.champion != version:
             state.champion, state.drifted, state.calm = version, 0, 0
-            state.episode, state.first_drifted, state.tests = "", "", ()
+            state.episode, state.first_drifted, state.tests, state.quality = "", "", (), None
         return state
 
     def _new(self, key: str, state: State, champion: Champion) -> "tuple[Window, Decision | None] | None":
@@ -165,6 +165,7 @@ class Watcher:
             return None
         if window.verdict in ("drift", "no drift"):
             tests = sorted(decision.report.tests, key=lambda test: test.adjusted_p_value)[:DRIFT_TESTS]
+            state.quality = decision.report.quality
             state.tests = tuple(DriftMetrics.model_validate(test.model_dump()) for test in tests)
         follow(state, window, self._workload.monitor)
         if window.verdict != "drift" or not state.confirmed:

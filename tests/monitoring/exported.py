@@ -1,5 +1,6 @@
 """Every metric that the code can export, by asking the code."""
 
+from reprune.drift.verdict import Quality
 from reprune.metrics import ChampionMetrics, DriftMetrics, RunMetrics
 from reprune.monitoring import webhook
 from reprune.registry.history import History
@@ -27,6 +28,7 @@ def run_registry():
 def monitor_registry():
     """Return what a monitor is scraped for, with everything in it."""
     state = State(champion="v", drifted=2, episode="a", tests=(TEST,), window_counts={"drift": 2})
+    state.quality = Quality(reference=0.99, estimated=0.95, estimated_interval=(0.93, 0.97), actual=0.94, labelled=200)
     state.windows["a"] = Window(key="a", modified="", verdict="drift", summary="", at=1.0)
     state.launches.append(
         Launch(id="1", source="alert", fingerprint="f", reason="", at=1.0, steady=1.0, progress="promoted")

@@ -51,7 +51,7 @@ def promote(store, folder, *, shift=0.0, scale=1.0, name=NAME):
     """Publish a version whose reference is of data with a shift, and make it the champion."""
     folder.mkdir(parents=True, exist_ok=True)
     write_model(folder / "model.onnx", scale)
-    held_out = TensorDataset(torch.from_numpy(inputs(300, seed=1, shift=shift)), torch.zeros(300, 0))
+    held_out = TensorDataset(torch.from_numpy(inputs(300, seed=1, shift=shift)), torch.arange(300) % 3)
     frozen = sample(held_out, folder / "model.onnx", Classification(), limit=LIMIT, seed=0, name="held out")
     Reference(frozen, digest.of_file(folder / "model.onnx")).save(folder / "reference.safetensors")
     registry = Registry(store, name)
@@ -59,6 +59,6 @@ def promote(store, folder, *, shift=0.0, scale=1.0, name=NAME):
     return registry.promote(version.id, reason="a test", expected=registry.champion())
 
 
-def log_window(store, name, *, count=100, seed=2, shift=0.0, columns=4, day=None):
-    arrays = {"input": inputs(count, seed, shift, columns)}
+def log_window(store, name, *, count=100, seed=2, shift=0.0, columns=4, day=None, **more):
+    arrays = {"input": inputs(count, seed, shift, columns)} | more
     return logs.write(store, NAME, name, arrays, day=day or datetime.now(UTC).date())

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from reprune.errors import IntegrityError
@@ -159,3 +160,13 @@ def test_two_watchers_of_one_store_count_each_window_once(store, keeper, watch):
             next(look, None)
     watch()
     assert keeper.read().window_counts == {"no drift": 4}
+
+
+def test_accuracy_in_production_is_estimated_and_counted_where_labels_are_known(store, keeper, watch):
+    production.log_window(store, "a", seed=10)
+    watch()
+    assert keeper.read().quality.actual is None and 0 < keeper.read().quality.estimated < 1
+    production.log_window(store, "b", seed=11, label=np.arange(100) % 3)
+    policy = {"watch": ["inputs", "predictions", "quality"]}
+    list(Watcher(production.workload(drift=policy), store, keeper, SteadyClock()).look())
+    assert keeper.read().quality.labelled == 100 and 0 < keeper.read().quality.actual < 1
