@@ -30,6 +30,10 @@ LATE: tuple[Group, ...] = ("labels", "quality")
 JOINT: dict[Group, str] = {"inputs": "all inputs jointly", "embeddings": "embeddings jointly"}
 """Groups whose numbers are also, or only, looked at together."""
 
+JOINT_ROWS = 1000
+"""Rows of either sample that joint tests look at where both data are larger than their samples: their cost grows with
+the square."""
+
 FURTHEST = 128.0
 """Scales beyond which an outlier counts as that far in joint tests."""
 
@@ -184,8 +188,12 @@ def _stages(reference: Summary, window: Summary, policy: DriftPolicy) -> list[St
     joint = tuple(
         Named(name, group, "MMD²") for group, name in JOINT.items() if len(_numbers(reference.frame.fields, group)) > 1
     )
-    every = tuple(np.ones(len(summary.sample), dtype=bool) for summary in (reference, window))
-    stages = [Stage(marginal + joint, *every)] if complete else [Stage(marginal, None, None), Stage(joint, *every)]
+    rows = [np.arange(len(summary.sample)) for summary in (reference, window)]
+    stages = (
+        [Stage(marginal + joint, *(place >= 0 for place in rows))]
+        if complete
+        else [Stage(marginal, None, None), Stage(joint, *(place < JOINT_ROWS for place in rows))]
+    )
     late.sort(key=lambda i: reference.frame.fields[i].categorical)
     known = [np.asarray((~np.isnan(part.sample[:, late])).all(axis=1)) for part in (reference, window)]
     if late and min(rows.sum() for rows in known) >= policy.minimum_examples:

@@ -135,6 +135,14 @@ def test_gate_in_ci(tmp_path):
     assert len(page.ran) == 2 and all((tmp_path / name).exists() for name in ("summary.md", "gate.xml", "gate.html"))
 
 
+def test_detect_drift(tmp_path):
+    page = Page("docs/detect-drift.md", tmp_path)
+    page.act()
+    report = json.loads((tmp_path / "drift.json").read_text())
+    assert {"amount", "country", "age"} <= {test["name"] for test in report["tests"] if test["alarm"]}
+    assert (tmp_path / "drift.html").exists() and (tmp_path / "both.safetensors").exists()
+
+
 def test_measure_latency(tmp_path):
     page = Page("docs/measure-latency.md", tmp_path)
     page.act()

@@ -1,7 +1,7 @@
 """How often detectors alarm on windows without drift.
 
     python docs/benchmarks/drift/digits.py
-    python docs/benchmarks/drift/false_alarms.py --windows 1000
+    python docs/benchmarks/drift/false_alarms.py --stream tabular --windows 1000
 
 What is done is kept in false_alarms/, so the script can be stopped and run again. With `--detector evidently`, in
 an environment of its own (`pip install "evidently==0.7.23" "pandas<3"`), Evidently judges the same windows.
@@ -14,6 +14,7 @@ import detectors
 import numpy as np
 from streams import HERE, SIZES, Digits, window
 
+STREAMS = ("tabular", "embeddings", "predictions")
 RATES = (0.01, 0.05)
 
 
@@ -37,22 +38,20 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--windows", type=int, default=1000)
     parser.add_argument("--detector", default="reprune")
+    parser.add_argument("--stream", choices=STREAMS, required=True)
     arguments = parser.parse_args()
     judge = evidently if arguments.detector == "evidently" else getattr(detectors, arguments.detector)
-    path = HERE / "false_alarms" / f"{arguments.detector}.json"
+    path = HERE / "false_alarms" / f"{arguments.detector}-{arguments.stream}.json"
     path.parent.mkdir(exist_ok=True)
     found = json.loads(path.read_text()) if path.exists() else {}
     digits = Digits()
     for done in range(50, arguments.windows + 1, 50):
         for size in SIZES:
-            for stream in ("tabular", "embeddings", "predictions"):
-                known = found.setdefault(f"{stream} {size}", [])
-                if len(known) < done:
-                    known += [
-                        round(float(judge(*window(stream, seed, size, digits), seed)), 5)
-                        for seed in range(len(known), done)
-                    ]
-                    path.write_text(json.dumps(found))
+            known = found.setdefault(str(size), [])
+            if len(known) < done:
+                pairs = ((seed, window(arguments.stream, seed, size, digits)) for seed in range(len(known), done))
+                known += [round(float(judge(*pair, seed)), 5) for seed, pair in pairs]
+                path.write_text(json.dumps(found))
     for key, values in found.items():
         if arguments.detector == "evidently":
             print(key, len(values), f"any column: {np.mean(np.array(values) > 0):.1%}")

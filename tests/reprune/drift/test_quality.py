@@ -34,18 +34,18 @@ def summaries(rng, **change):
 
 def test_the_estimate_follows_harder_data_without_a_label_and_its_interval_holds_the_truth():
     inside = 0
-    for seed in range(40):
+    for seed in range(20):
         reference, window, accuracy = summaries(np.random.default_rng(seed), hard=0.6)
         found = quality(reference, window, labelled=False)
         low, high = found.estimated_interval
         inside += low <= accuracy <= high
         assert found.actual is None and found.estimated < found.reference - 0.05
-    assert inside >= 34  # 38 are expected; fewer than 34 has a chance below 2 %
+    assert inside >= 17  # 19 are expected; fewer than 17 has a chance below 2 %
 
 
 def test_late_labels_are_counted_and_tell_when_the_estimate_is_off():
-    agreed = [quality(*summaries(np.random.default_rng(s), labelled=0.4)[:2], labelled=True).agrees for s in range(20)]
-    assert sum(agreed) >= 16
+    agreed = [quality(*summaries(np.random.default_rng(s), labelled=0.4)[:2], labelled=True).agrees for s in range(10)]
+    assert sum(agreed) >= 8
     reference, window, _ = summaries(np.random.default_rng(1), wrong=0.3, labelled=0.4)
     found = quality(reference, window, labelled=True)
     assert not found.agrees and found.actual < found.estimated - 0.15

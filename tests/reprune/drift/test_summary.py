@@ -24,7 +24,7 @@ def in_bytes(summary, folder):
     return (folder / "summary.safetensors").read_bytes()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     rows=st.lists(st.tuples(NUMBERS, NAMES), min_size=1, max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=4),

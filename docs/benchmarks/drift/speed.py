@@ -1,0 +1,104 @@
+"""A window of a million rows and fifty columns summarised and judged, beside the tests that peers run on it.
+
+    python docs/benchmarks/drift/speed.py
+
+Each contender runs in a process of its own, in turns, from the Parquet file to the verdict. Processor time is what is
+compared, since other programs do not disturb it as they do the clock; the peak of resident memory is the process's.
+Contenders: `reprune` (the window against a saved reference); `reprune both` (the reference is data too); `scipy`
+(Kolmogorov-Smirnov of each column); `evidently rule` (its Wasserstein distance of each column, which Evidently takes
+by default for more than 1,000 rows).
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+COLUMNS = 50
+CONTENDERS = ("reprune", "reprune both", "scipy", "evidently rule")
+
+
+def write(path, rows, seed):
+    """Write normal and skewed columns, a group of rows at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng, writer = np.random.default_rng(seed), None
+    for start in range(0, rows, 100_000):
+        size = min(100_000, rows - start)
+        columns = {f"x{i}": rng.lognormal(size=size) if i % 2 else rng.normal(size=size) for i in range(COLUMNS)}
+        table = pa.table(columns)
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    writer.close()
+
+
+def contend(name, reference, window, summary):
+    """Run one contender in this process; prints its processor time in seconds and its peak memory in bytes."""
+    start = time.process_time()
+    if name.startswith("reprune"):
+        from reprune.drift import summary_file, windows
+        from reprune.drift.judge import judge
+
+        def found(path):
+            return windows.Window(path.name, path.parent, (path,))
+
+        known = summary_file.load(summary) if name == "reprune" else windows.summarize_reference(found(reference))
+        judge(known, windows.summarize_window(found(window), known.frame).summary)
+    else:
+        import pandas as pd
+        from scipy import stats
+
+        before, now = pd.read_parquet(reference), pd.read_parquet(window)
+        for column in now:
+            if name == "scipy":
+                stats.ks_2samp(before[column].to_numpy(), now[column].to_numpy())
+            else:
+                stats.wasserstein_distance(before[column].to_numpy(), now[column].to_numpy())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": time.process_time() - start, "peak_bytes": peak}))
+
+
+def main():
+    """Run all contenders in turns, at two sizes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--contender", nargs=4)
+    arguments = parser.parse_args()
+    if arguments.contender:
+        contend(arguments.contender[0], *map(Path, arguments.contender[1:]))
+        return
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for rows in arguments.rows:
+            paths = [Path(scratch) / f"{name}-{rows}.parquet" for name in ("reference", "window")]
+            for seed, path in enumerate(paths):
+                write(path, rows, seed)
+            summary = Path(scratch) / "summary.safetensors"
+            command = [str(Path(sys.executable).parent / "reprune"), "reference", str(paths[0]), "--out", str(summary)]
+            subprocess.run(command, check=True)
+            for _ in range(arguments.rounds):
+                for name in CONTENDERS:
+                    command = [sys.executable, __file__, "--contender", name, *map(str, paths), str(summary)]
+                    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+                    ran = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+                    found.setdefault(f"{name} {rows}", []).append(json.loads(ran.stdout))
+            print(rows)
+            for name in CONTENDERS:
+                runs = found[f"{name} {rows}"]
+                seconds, peak = (np.median([run[key] for run in runs]) for key in ("seconds", "peak_bytes"))
+                print(f"  {name:16} {seconds:7.2f} s {peak / 2**20:7.0f} MiB")
+    (HERE / "speed.json").write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
