@@ -114,7 +114,7 @@ class Watcher:
             try:
                 decision = self._decide(path, champion, version, found)
             except InputError as error:
-                found.summary = error.message
+                found.summary = error.message.replace(f"{folder}/", "")
             except RepruneError:
                 raise
             except Exception as error:  # a task of the user's own may raise anything
