@@ -1,11 +1,5 @@
 """Rounds of cutting and recovering: where they end, what is chosen, and that a kill changes nothing."""
 
-import random
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -216,58 +210,3 @@ def test_a_run_that_is_killed_goes_on_from_its_last_epoch_and_ends_in_the_same_m
     for name, tensor in expected.model.state_dict().items():
         assert torch.equal(tensor, outcome.model.state_dict()[name]), name
     assert len(epochs) == len(set(epochs)) == 6, "an epoch was done twice"
-
-
-RUN = """
-import sys, torch
-sys.path.insert(0, {here!r})
-import test_iterative as t
-from reprune.pruning.pace import Fixed
-from reprune.pruning.progress import Progress
-from reprune.store import open_store
-from reprune.training.checkpoint import Checkpoints
-
-folder = {folder!r}
-dense = t.network()
-t.fitted(dense, 5)
-log = open(folder + "/epochs", "a", buffering=1)
-checkpoints = Checkpoints(open_store(folder + "/store"), "test", "a" * 16)
-loop = t.loop(
-    pace=Fixed("cubic", 5, 4), allowed=0.01, epochs=4, checkpoints=checkpoints,
-    told=lambda name, epoch: log.write(f"{{name}} {{epoch}}\\n"),
-)
-print("begun", flush=True)
-outcome = loop.run(dense, t.judge(dense), t.GOAL, progress=Progress(checkpoints))
-torch.save(outcome.model.state_dict(), folder + "/final.pt")
-"""
-
-
-def start(folder):
-    folder.mkdir(exist_ok=True)
-    code = RUN.format(here=str(Path(__file__).parent), folder=str(folder))
-    running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert running.stdout.readline() == "begun\n"
-    return running
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again_repeats_no_finished_epoch_and_ends_in_the_same_model(tmp_path):
-    running, began = start(tmp_path / "whole"), time.monotonic()
-    assert running.wait() == 0
-    lasts, moments, kills = time.monotonic() - began, random.Random(5), 0
-    while True:
-        running = start(tmp_path / "killed")
-        try:
-            running.wait(timeout=moments.uniform(0.05, 0.35) * lasts)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait()
-            kills += 1
-            continue
-        assert running.returncode == 0
-        break
-    assert kills >= 3, "it was too fast to be killed"
-    epochs = (tmp_path / "killed" / "epochs").read_text().splitlines()
-    assert sorted(epochs) == sorted((tmp_path / "whole" / "epochs").read_text().splitlines())
-    whole, killed = (torch.load(tmp_path / name / "final.pt") for name in ("whole", "killed"))
-    assert all(torch.equal(whole[name], killed[name]) for name in whole)
