@@ -22,6 +22,9 @@ SUFFIXES = (".parquet", ".csv", ".npz")
 ROWS = 1 << 16
 """Rows read at a time."""
 
+BUFFER = 1 << 20
+"""Bytes of a column read ahead."""
+
 VALUES = 1 << 22
 """Most values of an array read at a time."""
 
@@ -57,7 +60,7 @@ def batches(path: Path, numbers: Mapping[str, bool], *, skip: Collection[str]) -
 
 
 def _parquet(path: Path, numbers: Mapping[str, bool], skip: Collection[str]) -> Iterator[Batch]:
-    with pa.parquet.ParquetFile(path) as file:
+    with pa.parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:  # else all of it is held at once
         names = [name for name in file.schema_arrow.names if name not in skip]
         for batch in file.iter_batches(ROWS, columns=names, use_threads=False):
             if len(batch):
