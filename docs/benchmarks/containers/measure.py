@@ -48,7 +48,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--steps", nargs="*", default=readmes.names())
+    arguments = parser.parse_args()
+    rounds, steps = arguments.rounds, arguments.steps
     client = docker.from_env()
 
     def contained(image: str, command: list[str]) -> str:
@@ -59,7 +61,6 @@ def main() -> None:
     def here(code: str) -> str:
         return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
-    steps = readmes.names()
     cases = [(step, place) for step in steps for place in ("process", "container")] + [("nothing", "container")]
     found: dict[str, list[dict[str, float]]] = {f"{step} {place}": [] for step, place in cases}
     for number in range(rounds + 1):
