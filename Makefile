@@ -29,11 +29,11 @@ run: $(STAMP) ## Set up, then run the whole loop on handwritten digits
 	@$(BIN)/reprune run digits
 
 test: $(STAMP) ## Set up, then run the tests
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not alone"
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not alone"
 	$(BIN)/pytest -m "not slow and alone" tests/docs
 
 test-all: $(STAMP) ## The slow tests too
-	$(BIN)/pytest -n auto --dist loadfile -m "not alone"
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/pytest -m alone tests/docs
 
 images: ## Build the container images

@@ -31,7 +31,8 @@ def short(project, request):
     return f"{request.param}.yaml"
 
 
-@pytest.mark.parametrize("short", ["breast-cancer", pytest.param("stdlib-text", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("short", ["breast-cancer", "stdlib-text"], indirect=True)
 def test_the_loop_promotes_a_smaller_model(project, short):
     done = project.run(short)
     assert done["outcome"] == "promoted", done["reasons"]
@@ -39,6 +40,7 @@ def test_the_loop_promotes_a_smaller_model(project, short):
     assert pruned["parameters"] < dense["parameters"]
 
 
+@pytest.mark.slow
 def test_weights_that_are_trained_already_are_only_evaluated(project):
     code_path = project.folder / "trained.yaml"
     raw = yaml.safe_load((project.folder / "workload.yaml").read_text())

@@ -24,6 +24,7 @@ def assert_rates_hold(p_values):
         assert binomtest(alarms, WINDOWS, rate).pvalue > 0.005, f"{alarms} of {WINDOWS} alarms at {rate:.0%}"
 
 
+@pytest.mark.slow
 def test_digits_raise_false_alarms_at_the_stated_rate(champion):
     digits = champion.sample(slice(None))
 
