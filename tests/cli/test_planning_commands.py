@@ -147,6 +147,7 @@ def test_before_any_run_the_model_is_untrained_and_that_is_said(folder):
     assert not list(open_store(folder / "empty").list("sensitivity/")), "no run should start from curves of noise"
 
 
+@pytest.mark.slow
 def test_advice_rests_on_measurements_of_this_model_which_are_kept(folder):
     (folder / "one.yaml").write_text(WORKLOAD.replace("[{batch_size: 8}, {batch_size: 64}]", "{batch_size: 64}"))
     (advice,) = json.loads(run(folder, "advise", "one.yaml", "--json"))

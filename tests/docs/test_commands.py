@@ -60,6 +60,7 @@ class Page:
         self.output.append(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_bring_your_own_model(tmp_path):
     np.savez(
@@ -150,6 +151,7 @@ def test_measure_latency(tmp_path):
     assert {"page.html", "samples.json", "profile.html"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_plan_a_budget(tmp_path):
     page = Page("docs/plan-a-budget.md", tmp_path)
     page.act()
