@@ -61,8 +61,9 @@ types: $(STAMP) ## Check types
 readmes: $(STAMP) ## Write each component's README from its docstring
 	$(BIN)/python -m reprune.components.readmes
 
-snapshot: $(STAMP) ## Accept the compiled pipeline as it is now
+snapshot: $(STAMP) ## Accept the compiled pipelines as they are now
 	$(BIN)/reprune compile digits -o tests/pipelines/snapshots/digits.yaml
+	$(BIN)/reprune compile digits --log s3://logs/digits --shards 3 -o tests/pipelines/snapshots/digits-log.yaml
 
 manifests: $(STAMP) ## Write the Kubernetes objects that follow from monitoring/
 	$(BIN)/python -m reprune.monitoring.manifests

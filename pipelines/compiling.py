@@ -8,11 +8,19 @@ from kfp import compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 from reprune import digest, packing
-from reprune.pipelines import recurring
+from reprune.pipelines import drift_over_log, recurring
 from reprune.workload import Workload
 
 
-def compile_pipeline(workload: Workload, path: Path, *, store: str, image: str | None = None) -> str:
+def compile_pipeline(
+    workload: Workload,
+    path: Path,
+    *,
+    store: str,
+    image: str | None = None,
+    log: str | None = None,
+    shards: int = 1,
+) -> str:
     """Write the compiled pipeline of a workload, with the workload's code in it.
 
     Args:
@@ -20,6 +28,8 @@ def compile_pipeline(workload: Workload, path: Path, *, store: str, image: str |
         path: A ``.yaml`` file.
         store: URI of the store that the pipeline uses by default.
         image: Container image of every step.
+        log: URI of a log of predictions: the pipeline that judges it, in place of the one that prunes.
+        shards: How many steps read that log side by side.
 
     Returns:
         The name of this version of the pipeline, which follows from what is in the file alone.
@@ -27,11 +37,18 @@ def compile_pipeline(workload: Workload, path: Path, *, store: str, image: str |
     Raises:
         InputError: The code is too large to travel, or what the workload asks of the cluster cannot be.
     """
-    return _compile(_build(workload, store, image), path)
+    return _compile(_build(workload, store, image, log, shards), path)
 
 
 def compile_resources(
-    workload: Workload, path: Path, *, store: str, image: str | None = None, namespace: str | None = None
+    workload: Workload,
+    path: Path,
+    *,
+    store: str,
+    image: str | None = None,
+    log: str | None = None,
+    shards: int = 1,
+    namespace: str | None = None,
 ) -> str:
     """Write the pipeline as the resources Pipeline and PipelineVersion of ``pipelines.kubeflow.org``.
 
@@ -43,16 +60,18 @@ def compile_resources(
         path: A ``.yaml`` file.
         store: URI of the store that the pipeline uses by default.
         image: Container image of every step.
+        log: As in `compile_pipeline`.
+        shards: As in `compile_pipeline`.
         namespace: Where the resources belong.
 
     Returns:
         The name of the version, as in `compile_pipeline`.
     """
-    pipeline = _build(workload, store, image)
+    pipeline = _build(workload, store, image, log, shards)
     with TemporaryDirectory() as folder:
         version = _compile(pipeline, Path(folder) / "pipeline.yaml")
     options = KubernetesManifestOptions(
-        pipeline_name=f"reprune-{workload.name}",
+        pipeline_name=pipeline.name,
         pipeline_version_name=version,
         namespace=namespace,
         include_pipeline_manifest=True,
@@ -63,8 +82,11 @@ def compile_resources(
     return version
 
 
-def _build(workload: Workload, store: str, image: str | None) -> Any:
+def _build(workload: Workload, store: str, image: str | None, log: str | None, shards: int) -> Any:
     """Build the pipeline with the workload's code in it; a folder that is not here is one of the image's."""
+    if log is not None:
+        without = workload.replace(code=None)  # none of it is run
+        return drift_over_log.build(without, log=log, shards=shards, store=store, image=image, on_cluster=True)
     if workload.code and Path(workload.code).is_dir():
         workload = workload.replace(code=packing.pack(Path(workload.code)))
     return recurring.build(workload, store=store, image=image, on_cluster=True)

@@ -11,7 +11,7 @@ from typing import Any
 from kfp import local
 
 from reprune.events import VARIABLE, WATCHER
-from reprune.pipelines import recurring
+from reprune.pipelines import drift_over_log, recurring
 from reprune.pipelines.containers import Containers
 from reprune.step import METRICS_FOLDER
 from reprune.workload import Workload
@@ -53,11 +53,21 @@ def run(workload: Workload, scratch: Scratch, *, store: str, trigger: str) -> No
         store: URI of the store; a folder must be absolute.
         trigger: What started the run.
     """
-    os.environ[VARIABLE] = str(scratch.events)
-    os.environ[WATCHER] = str(os.getpid())
     os.environ.setdefault(METRICS_FOLDER, str(scratch.metrics))
-    pipeline = recurring.build(workload, store=store)
-    _execute(pipeline, local.SubprocessRunner(use_venv=False), scratch, trigger)
+    _in_processes(recurring.build(workload, store=store), scratch, trigger=trigger)
+
+
+def judge_log(workload: Workload, scratch: Scratch, *, store: str, log: str, shards: int) -> None:
+    """Judge a log of predictions by the pipeline for large ones, each step in a process of its own.
+
+    Args:
+        workload: The workload, whose champion the log is of.
+        scratch: Where the pipeline's log, the events and the artifacts go.
+        store: URI of the store; a folder must be absolute.
+        log: URI of the log; a folder must be absolute.
+        shards: How many steps read it; two at a time.
+    """
+    _in_processes(drift_over_log.build(workload, store=store, log=log, shards=shards), scratch)
 
 
 def run_in_containers(
@@ -82,11 +92,17 @@ def run_in_containers(
     with Containers(workload, store=store, folder=scratch.folder, writable=(metrics,)) as containers:
         pipeline = recurring.build(workload, store=store, image=image, environment=containers.environment(own))
         containers.check(recurring.images(pipeline))
-        _execute(pipeline, containers.runner(), scratch, trigger)
+        _execute(pipeline, containers.runner(), scratch, trigger=trigger)
 
 
-def _execute(pipeline: Any, runner: Any, scratch: Scratch, trigger: str) -> None:
+def _in_processes(pipeline: Any, scratch: Scratch, **arguments: str) -> None:
+    os.environ[VARIABLE] = str(scratch.events)
+    os.environ[WATCHER] = str(os.getpid())
+    _execute(pipeline, local.SubprocessRunner(use_venv=False), scratch, **arguments)
+
+
+def _execute(pipeline: Any, runner: Any, scratch: Scratch, **arguments: str) -> None:
     with scratch.log.open("w", buffering=1) as log, contextlib.redirect_stdout(log), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         local.init(runner=runner, pipeline_root=str(scratch.artifacts), raise_on_error=False)
-        pipeline(trigger=trigger)
+        pipeline(**arguments)

@@ -1,10 +1,11 @@
 """What each step needs of a cluster, set on its task: the one place that speaks kfp-kubernetes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kfp import dsl, kubernetes
 
-from reprune import cluster
+from reprune import __version__, cluster, versions
 from reprune.cluster import Needs
 from reprune.errors import InputError
 from reprune.hardware.target import Target
@@ -22,6 +23,37 @@ def pipeline_config(workload: Workload) -> dsl.PipelineConfig:
         ttl_seconds_after_finished=cluster.seconds(workload.cluster.keep_pods),
         active_deadline_seconds=cluster.seconds(workload.cluster.deadline),
     )
+
+
+def prepare(
+    task: Any,
+    workload: Workload,
+    *,
+    target: Target | None = None,
+    image: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    on_cluster: bool = False,
+) -> None:
+    """Set on a task what every step has: no cached answers, the version of its pipeline, its image, its environment.
+
+    Args:
+        task: The task.
+        workload: Whose step it is.
+        target: The target that the task measures, if it does.
+        image: Container image of every step; by default the one that the workload or the component names.
+        environment: Environment of every step.
+        on_cluster: Whether the step states what it needs of a cluster.
+
+    Raises:
+        InputError: See `apply`.
+    """
+    task.set_caching_options(False)
+    for name, value in {versions.PIPELINE: __version__, **(environment or {})}.items():
+        task.set_env_variable(name, value)
+    if on_cluster:
+        apply(task, task.component_spec.name.replace("-", "_"), workload, target=target, image=image)
+    elif image:
+        task.set_container_image(image)
 
 
 def apply(task: Any, step: str, workload: Workload, *, target: Target | None = None, image: str | None = None) -> None:

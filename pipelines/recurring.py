@@ -5,7 +5,6 @@ from typing import Any
 
 from kfp import dsl
 
-from reprune import __version__, versions
 from reprune.components.analyze_sensitivity.component import analyze_sensitivity
 from reprune.components.benchmark.component import benchmark
 from reprune.components.detect_drift.component import detect_drift
@@ -64,12 +63,7 @@ def build(
 
         def step(component: Any, *, target: Target | None = None, **inputs: Any) -> Any:
             task = component(**common, **inputs, **({"target": target.model_dump_json()} if target else {}))
-            task.set_caching_options(False)
-            _set_environment(task, {versions.PIPELINE: __version__, **(environment or {})})
-            if on_cluster:
-                needs.apply(task, component.name.replace("-", "_"), contract, target=target, image=image)
-            elif image:
-                task.set_container_image(image)
+            needs.prepare(task, contract, target=target, image=image, environment=environment, on_cluster=on_cluster)
             return task
 
         with dsl.ExitHandler(step(publish_metrics)):
@@ -86,11 +80,6 @@ def build(
                     step(reject, verdict=verdict)
 
     return recurring
-
-
-def _set_environment(task: Any, variables: Mapping[str, str]) -> None:
-    for name, value in variables.items():
-        task.set_env_variable(name, value)
 
 
 def images(pipeline: Any) -> set[str]:

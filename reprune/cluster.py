@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 # fmt: off
 StepName = Literal[
     "validate_data", "detect_drift", "train", "profile_hardware", "analyze_sensitivity", "prune", "finetune",
-    "export_onnx", "benchmark", "gate", "promote", "reject", "publish_metrics",
+    "export_onnx", "benchmark", "gate", "promote", "reject", "publish_metrics", "summarize_shard", "judge_shards",
 ]
 # fmt: on
 STEPS: tuple[str, ...] = get_args(StepName)
@@ -158,7 +158,7 @@ LOOKING_ON = {"cpu": "1", "memory": "4Gi", "accelerator": None}
 
 _TINY = Needs(cpu="500m", memory="2Gi", timeout="15m")
 _DEFAULTS = {
-    **dict.fromkeys(("validate_data", "detect_drift", "gate"), _SHORT),
+    **dict.fromkeys(("validate_data", "detect_drift", "gate", "summarize_shard", "judge_shards"), _SHORT),
     **dict.fromkeys(("train", "analyze_sensitivity", "prune", "finetune"), _LONG),
     "export_onnx": Needs(cpu="2", memory="8Gi", timeout="1h"),
     **dict.fromkeys(MEASURING, Needs(memory="4Gi", timeout="4h")),

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reprune.cli import terminal
-from reprune.cli.options import DEFAULT_STORE, EndpointOption, StoreOption, use_endpoint
+from reprune.cli.options import (
+    DEFAULT_SHARDS,
+    DEFAULT_STORE,
+    EndpointOption,
+    LogOption,
+    ShardsOption,
+    StoreOption,
+    use_endpoint,
+)
 from reprune.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,6 +77,8 @@ def drift(
         ),
     ] = None,
     ignore: IgnoreOption = None,
+    log: LogOption = None,
+    shards: ShardsOption = DEFAULT_SHARDS,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page with the distributions.", show_default=False)
     ] = None,
@@ -84,6 +94,9 @@ def drift(
     Exit codes: 0 no drift, or too few rows to say; 1 drift; 2 bad input; 4 the store cannot be used; 5 something in it
     is damaged.
 
+    With --log, Kubeflow Pipelines' local runner does it, two shards at a time; `reprune compile --log` writes the same
+    pipeline for a cluster.
+
     Example: reprune drift --reference train.parquet --window monday.csv --html drift.html
     """
     from tempfile import TemporaryDirectory
@@ -91,14 +104,16 @@ def drift(
     use_endpoint(endpoint_url)
     terminal.check_writable(html, "--html")
     with TemporaryDirectory(prefix="reprune-drift-") as scratch:
-        if reference is not None and window is not None and workload is None:
+        if reference is not None and window is not None and workload is None and log is None:
             compared = _files(reference, window, _policy(false_alarm_rate, watch), ignore or [], store, Path(scratch))
-        elif workload is not None and reference is None and not ignore:
+        elif workload is not None and log is not None and reference is None and window is None and not ignore:
+            compared = _log(workload, log, shards, false_alarm_rate, watch, store)
+        elif workload is not None and reference is None and log is None and not ignore:
             compared = _production(workload, window, false_alarm_rate, watch, store, Path(scratch))
         else:
             raise InputError(
-                "drift compares either --reference with --window, or a workload's production split with its champion.",
-                "Give --reference and --window, or a workload and nothing else (but --window, as an .npz file).",
+                "drift compares either --reference with --window, or a workload's production data with its champion.",
+                "Give --reference and --window; or a workload, alone or with either --window (an .npz file) or --log.",
             )
     if html is not None:
         from reprune.report.drift_page import render_report
@@ -172,6 +187,34 @@ def _production(
     loaded = workload.load(name)
     policy = _policy(rate, watch, loaded.drift)
     return standalone.compare_production(loaded, policy, store=open_store(store), scratch=scratch, window=window)
+
+
+def _log(name: str, log: str, shards: int, rate: float | None, watch: list[str] | None, store: str) -> "Comparison":
+    from reprune import workload
+    from reprune.champion import champion
+    from reprune.cli.run import execute, not_started, raise_failure
+    from reprune.drift.standalone import Comparison
+    from reprune.drift.verdict import DriftReport
+    from reprune.pipelines import local
+    from reprune.step import read_records
+    from reprune.store import open_store
+
+    loaded = workload.load(name)
+    loaded = loaded.model_copy(update={"drift": _policy(rate, watch, loaded.drift)})
+    opened, where = open_store(store), log if "://" in log else str(Path(log).resolve())
+    champion(loaded.name, opened.uri)  # told now, not by every shard
+    watched, file, run = execute(
+        terminal.console(sys.stderr),
+        loaded,
+        opened.uri,
+        lambda scratch: local.judge_log(loaded, scratch, store=opened.uri, log=where, shards=shards),
+    )
+    if watched.failure:
+        raise_failure(watched.failure, file)
+    judged = read_records(opened, loaded.name, run).get("judge_shards") if run else None
+    if judged is None:
+        raise not_started(file)
+    return Comparison(f"{loaded.name}'s champion", log, DriftReport.model_validate(judged["report"]))
 
 
 def _show(report: "DriftReport") -> None:

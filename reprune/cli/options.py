@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from reprune.hardware.target import Target
 
 DEFAULT_STORE = "reprune-store"
+DEFAULT_SHARDS = 4
 
 StoreOption = Annotated[
     str,
@@ -33,6 +34,18 @@ ImageOption = Annotated[
     typer.Option(
         help="Container image of every step; by default what the workload's cluster section says.", show_default=False
     ),
+]
+LogOption = Annotated[
+    str | None,
+    typer.Option(
+        "--log",
+        metavar="URI",
+        help="A large log of the champion's predictions, a folder of files: read in shards, side by side.",
+        show_default=False,
+    ),
+]
+ShardsOption = Annotated[
+    int, typer.Option(min=1, max=10, help="Steps that read the log, with --log; whole files are dealt to them.")
 ]
 TargetOption = Annotated[
     list[str] | None,

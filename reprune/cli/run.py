@@ -16,9 +16,12 @@ from reprune.cli.options import DEFAULT_STORE, EndpointOption, StoreOption, use_
 from reprune.errors import InputError, StepError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from reprune.cli.console import Watch
+    from reprune.pipelines.local import Scratch
     from reprune.workload import Workload
 
 SCRATCH = Path(".reprune")
@@ -97,10 +100,10 @@ def run(
     opened.check(write=True)
     opened.check_conditional_writes()  # told now, not at the promotion
     cause = "force" if force else trigger
-    watch, log, run_id = _execute(console, loaded, runner, store=store, trigger=cause, image=image)
+    watch, log, run_id = execute(console, loaded, store, _pipeline(loaded, runner, store, cause, image))
     seconds = time.perf_counter() - started
     if watch.failure:
-        _raise(watch.failure, log)
+        raise_failure(watch.failure, log)
     from reprune import outcome
     from reprune.cli import summary
     from reprune.step import read_records
@@ -108,7 +111,7 @@ def run(
     records = read_records(opened, loaded.name, run_id) if run_id else {}
     ended = outcome.read(records)
     if ended.kind == "failed":
-        raise StepError(f"A step could not be started: {_last_error(log)}", f"The log has the whole traceback: {log}")
+        raise not_started(log)
     if as_json:
         typer.echo(json.dumps(summary.as_json(loaded.name, run_id, ended, records, seconds)))
     else:
@@ -117,10 +120,24 @@ def run(
     raise typer.Exit(outcome.EXIT_CODES[ended.kind])
 
 
-def _execute(
-    console: "Console", workload: "Workload", runner: Runner, *, store: str, trigger: str, image: str | None
+def _pipeline(
+    workload: "Workload", runner: Runner, store: str, trigger: str, image: str | None
+) -> "Callable[[Scratch], None]":
+    def start(scratch: "Scratch") -> None:
+        from reprune.pipelines import local
+
+        if runner is Runner.docker:
+            local.run_in_containers(workload, scratch, store=store, trigger=trigger, image=image)
+        else:
+            local.run(workload, scratch, store=store, trigger=trigger)
+
+    return start
+
+
+def execute(
+    console: "Console", workload: "Workload", store: str, pipeline: "Callable[[Scratch], None]"
 ) -> tuple["Watch", Path, str]:
-    """Run the pipeline under the eyes of the user; returns what was seen, the log, and the run's identifier."""
+    """Run a pipeline under the eyes of the user; returns what was seen, the log, and the run's identifier."""
     from reprune.cli.console import Watch
     from reprune.events import Reader
 
@@ -131,10 +148,7 @@ def _execute(
     watch = Watch(Reader(scratch.events), console)
     try:
         with watch:
-            if runner is Runner.docker:
-                local.run_in_containers(workload, scratch, store=store, trigger=trigger, image=image)
-            else:
-                local.run(workload, scratch, store=store, trigger=trigger)
+            pipeline(scratch)
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
         console.print(
             f"Interrupted. What was finished is kept: the same command goes on from there. Log: {scratch.log}"
@@ -159,11 +173,16 @@ def _splits(given: list[str]) -> dict[str, Any]:
     return chosen
 
 
-def _raise(failure: dict[str, Any], log: Path) -> None:
+def raise_failure(failure: dict[str, Any], log: Path) -> None:
     """Raise the error that a step reported, as the step would have raised it here."""
     error = StepError(f"{failure['step']}: {failure['message']}", f"{failure['remedy']} Log: {log}".strip())
     error.exit_code = failure["exit_code"]
     raise error
+
+
+def not_started(log: Path) -> StepError:
+    """Return the error of a step that failed before it could tell of it."""
+    return StepError(f"A step could not be started: {_last_error(log)}", f"The log has the whole traceback: {log}")
 
 
 def _last_error(log: Path) -> str:

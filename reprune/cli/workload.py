@@ -1,11 +1,11 @@
 """``init``, ``schema``, ``expectations`` and ``compile``: the workload file and what is made from it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from reprune.cli.options import DEFAULT_STORE, ImageOption, StoreOption
+from reprune.cli.options import DEFAULT_SHARDS, DEFAULT_STORE, ImageOption, LogOption, ShardsOption, StoreOption
 from reprune.errors import InputError
 
 
@@ -94,10 +94,12 @@ def compile_(
     namespace: Annotated[
         str | None, typer.Option(help="Namespace of those resources.", metavar="NAME", show_default=False)
     ] = None,
+    log: LogOption = None,
+    shards: ShardsOption = DEFAULT_SHARDS,
 ) -> None:
     """Compile the pipeline for Kubeflow Pipelines.
 
-    It is the very pipeline that `reprune run` executes here.
+    It is the very pipeline that `reprune run` executes here; or, with --log, the one of `reprune drift --log`.
 
     Example: reprune compile digits --store s3://models/reprune -o pipeline.yaml
     """
@@ -110,8 +112,9 @@ def compile_(
         raise InputError("--namespace: there are no resources to put into it.", "Add --kubernetes, or leave it out.")
     from reprune.pipelines import compiling
 
+    options: dict[str, Any] = {"store": store, "image": image, "log": log, "shards": shards}
     if kubernetes:
-        version = compiling.compile_resources(loaded, output, store=store, image=image, namespace=namespace)
+        version = compiling.compile_resources(loaded, output, namespace=namespace, **options)
     else:
-        version = compiling.compile_pipeline(loaded, output, store=store, image=image)
-    typer.echo(f"Wrote {output}: pipeline reprune-{loaded.name}, version {version}.")
+        version = compiling.compile_pipeline(loaded, output, **options)
+    typer.echo(f"Wrote {output}: pipeline {version.rpartition('-')[0]}, version {version}.")

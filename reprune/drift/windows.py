@@ -42,6 +42,9 @@ LABELS = "labels"
 OPTIONAL = ("labels", "quality")
 """Groups that a window may lack."""
 
+WHOLE = slice(None)
+"""Every file of a window."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -60,39 +63,44 @@ class Window:
     labels: tuple[Path, ...] = ()
 
 
-def find(uri: str | Path, scratch: Path, *, name: str | None = None) -> Window:
+def find(uri: str | Path, scratch: Path, *, name: str | None = None, part: slice = WHOLE) -> Window:
     """Return the files of a window, fetched where they are elsewhere.
 
     Args:
         uri: A file or a folder, here or on S3.
         scratch: Where what is fetched goes.
         name: Of the window; by default the URI.
+        part: Which of the files of rows, in the order of their names; others are not fetched. There may be none in it.
 
     Raises:
         InputError: There is nothing, or nothing that can be read.
         StoreError: It cannot be fetched.
     """
-    path = _fetched(str(uri), scratch)
-    found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in formats.SUFFIXES)
-    labels = tuple(p for p in found if path.is_dir() and p.name.startswith(LABELS))
-    files = tuple(p for p in found if p not in labels)
+    text = str(uri)
+    if Path(text).suffix in formats.SUFFIXES:
+        file = fetch_file(text, scratch)
+        if file.is_file():
+            return Window(name or text, file.parent, tuple([file][part]))
+    store = open_store(text) if "://" in text else None
+    root = scratch if store else Path(text)
+    found = store.list() if store else (file.relative_to(root).as_posix() for file in root.rglob("*"))
+    names = sorted(it for it in found if Path(it).suffix in formats.SUFFIXES)
+    labels = [it for it in names if Path(it).name.startswith(LABELS)]
+    files = sorted({*names}.difference(labels))
     if not files:
-        what = f"no file {' or '.join(formats.SUFFIXES)} in" if path.is_dir() else "no file or folder"
-        raise InputError(f"There is {what} {uri}.", "Name a Parquet, CSV or NPZ file, or a folder of them.")
-    for file in files:
-        if file.suffix not in formats.SUFFIXES:
-            raise InputError(f"{file} is of no format that windows come in.", "Give .parquet, .csv or .npz.")
-    return Window(name or str(uri), path if path.is_dir() else path.parent, files, labels)
+        raise _nothing(text, root)
+    chosen = files[part]
+    if store:
+        for it in (*chosen, *labels):
+            store.download(it, root / it)
+    return Window(name or text, root, tuple(root / it for it in chosen), tuple(root / it for it in labels))
 
 
-def _fetched(uri: str, scratch: Path) -> Path:
-    if "://" not in uri:
-        return Path(uri)
-    scratch.mkdir(parents=True, exist_ok=True)
-    if Path(uri).suffix in formats.SUFFIXES:
-        return fetch_file(uri, scratch)
-    open_store(uri).download_folder("", scratch)
-    return scratch
+def _nothing(uri: str, root: Path) -> InputError:
+    if root.is_file():
+        return InputError(f"{uri} is of no format that windows come in.", "Give .parquet, .csv or .npz.")
+    what = f"no file {' or '.join(formats.SUFFIXES)} in" if root.is_dir() or "://" in uri else "no file or folder"
+    return InputError(f"There is {what} {uri}.", "Name a Parquet, CSV or NPZ file, or a folder of them.")
 
 
 def read(window: Window, frame: Frame | None = None, *, ignore: Sequence[str] = ()) -> Iterator[Chunk]:

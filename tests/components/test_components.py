@@ -15,6 +15,7 @@ def test_every_step_of_the_design_has_a_component():
     assert set(NAMES) == {
         "validate_data", "detect_drift", "train", "profile_hardware", "analyze_sensitivity", "prune", "finetune",
         "export_onnx", "benchmark", "gate", "promote", "reject", "rollback", "publish_metrics",
+        "summarize_shard", "judge_shards",
     }  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def test_detect_drift(tmp_path):
     page.act()
     report = json.loads((tmp_path / "drift.json").read_text())
     assert {"amount", "country", "age"} <= {test["name"] for test in report["tests"] if test["alarm"]}
-    assert (tmp_path / "drift.html").exists() and (tmp_path / "both.safetensors").exists()
+    assert all((tmp_path / name).exists() for name in ("drift.html", "both.safetensors", "log.yaml"))
 
 
 def test_measure_latency(tmp_path):

@@ -10,7 +10,7 @@ from reprune import workload
 from reprune.pipelines.compiling import compile_pipeline
 from reprune.step import Step
 
-SNAPSHOT = Path(__file__).parent / "snapshots" / "digits.yaml"
+SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
 def compiled(loaded, folder, **options):
@@ -36,9 +36,17 @@ def tasks_of(spec):
     return {name: task for graph in graphs for name, task in graph["dag"]["tasks"].items()}
 
 
-def test_the_compiled_pipeline_is_the_one_that_was_looked_at(digits_file):
-    expected = list(yaml.safe_load_all(SNAPSHOT.read_text()))
-    found = list(yaml.safe_load_all(digits_file.read_text()))
+@pytest.fixture(scope="module")
+def log_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("log") / "pipeline.yaml"
+    compile_pipeline(workload.load("digits"), path, store="reprune-store", log="s3://logs/digits", shards=3)
+    return path
+
+
+@pytest.mark.parametrize(("snapshot", "file"), [("digits.yaml", "digits_file"), ("digits-log.yaml", "log_file")])
+def test_a_compiled_pipeline_is_the_one_that_was_looked_at(request, snapshot, file):
+    expected = list(yaml.safe_load_all((SNAPSHOTS / snapshot).read_text()))
+    found = list(yaml.safe_load_all(request.getfixturevalue(file).read_text()))
     for spec in (found[0], expected[0]):
         del spec["sdkVersion"]
     assert found == expected, "look at the difference; `make snapshot` accepts it"

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from reprune.drift import windows
+from reprune.drift.summary import merge
 from reprune.drift.summary_file import save
 from reprune.drift.windows import summarize_reference, summarize_window
 from reprune.errors import InputError
+from reprune.store import open_store
 
 ROWS = 400
 
@@ -52,6 +54,31 @@ def reference(tmp_path):
 
 def read(frame, path, tmp_path, reference, **options):
     return summarize_window(found(write(frame, path), tmp_path), reference.frame, **options)
+
+
+def test_parts_of_a_log_on_s3_fetch_their_own_files_and_every_label_and_merge_to_the_whole(s3, tmp_path, reference):
+    log, store = tmp_path / "log", open_store(f"{s3.uri}/log")
+    for number in range(3):
+        rows = table(seed=number + 1).assign(id=lambda t, n=number: f"{n}-" + t["id"])
+        write(rows.drop(columns="label"), log / f"day{number}" / "predictions.parquet")
+        write(rows[["id", "label"]], log / f"labels{number}.csv")
+    (log / "README.txt").write_text("no window")
+    for path in log.rglob("*.*"):
+        store.upload(path, path.relative_to(log).as_posix())
+
+    def summarised(uri, scratch, **options):
+        window = windows.find(uri, tmp_path / scratch, name="log", **options)
+        return window, summarize_window(window, reference.frame).summary
+
+    whole = summarised(log, "whole")[1]
+    parts = [summarised(store.uri, f"part{i}", part=slice(i, None, 2)) for i in range(2)]
+    assert [len(window.files) for window, _ in parts] == [2, 1]
+    fetched = sorted(path.name for path in (tmp_path / "part1").rglob("*.*"))
+    assert fetched == ["labels0.csv", "labels1.csv", "labels2.csv", "predictions.parquet"]
+    assert not windows.find(store.uri, tmp_path / "none", part=slice(3, None, 4)).files
+    save(whole, tmp_path / "whole.safetensors")
+    save(merge(parts[1][1], parts[0][1]), tmp_path / "merged.safetensors")
+    assert (tmp_path / "merged.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
 
 
 def test_every_format_gives_the_same_summary(tmp_path):
