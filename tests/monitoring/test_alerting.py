@@ -132,7 +132,7 @@ def test_drift_is_scraped_alerted_pruned_away_and_all_is_clear(tmp_path):
         await_("the window after it", lambda: programs.query('reprune_monitor_windows_total{verdict="no drift"} == 1'))
         await_("the all-clear", lambda: not programs.firing("RepruneDriftConfirmed"))
         await_("Alertmanager's all-clear", lambda: "RepruneDriftConfirmed" not in programs.active())
-        assert not programs.firing("RepruneDrift")
+        await_("the end of drift itself", lambda: not programs.firing("RepruneDrift"))
         assert programs.query("reprune_promotions_total")[0]["value"][1] == "3"
         state = monitor.snapshot().state
     (launch,) = state.launches
