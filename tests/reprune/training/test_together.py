@@ -181,7 +181,9 @@ def test_processes_that_are_stopped_are_taken_up_by_another_number(work, tmp_pat
     _, found = alone(work, settings, checkpoints=kept, on_epoch=lambda epoch: epochs.append(epoch.epoch))
     assert told < epochs[0] and epochs[-1] == 100
     assert len(found.epochs) == len(expected.epochs)
-    assert found.epochs[-1].loss == pytest.approx(expected.epochs[-1].loss, rel=0.5)  # rounding adds up
+    assert told < 30
+    for a, b in zip(found.epochs[:30], expected.epochs[:30], strict=True):
+        assert a.loss == pytest.approx(b.loss, rel=1e-3)  # later, rounding has grown to a tenth, without a stop too
 
 
 @pytest.mark.parametrize("examples", [1, 2, 3, 16, 17, 33, 48])
