@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from streams import HERE
 from torch import nn
@@ -47,4 +48,4 @@ if __name__ == "__main__":
     images, labels = torch.tensor(found.images, dtype=torch.float32)[:, None] / 16, torch.tensor(found.target)
     body, head = trained(images, labels)
     np.savez(HERE / "digits.npz", label=labels.numpy(), **answers(body, head, images))
-    torch.save({"body": body.state_dict(), "head": head.state_dict()}, HERE / "digits.pt")
+    save_file(nn.Sequential(body, head).state_dict(), HERE / "digits.safetensors")

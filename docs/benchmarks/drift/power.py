@@ -15,8 +15,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from digits import answers, network
+from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 from streams import HERE, REFERENCE, Digits, tabular
+from torch import nn
 
 SIZE = 300
 DETECTORS = ("reprune", "bonferroni", "psi", "wasserstein")
@@ -41,8 +43,7 @@ class Pictures:
         self.images = torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 16
         self.known = Digits()
         self._parts = network()
-        for part, state in zip(self._parts, torch.load(HERE / "digits.pt", weights_only=True).values(), strict=True):
-            part.load_state_dict(state)
+        nn.Sequential(*self._parts).load_state_dict(load_file(HERE / "digits.safetensors"))
 
     def columns(self, images):
         """Return pixels, embedding and answers as columns."""
