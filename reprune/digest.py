@@ -22,14 +22,3 @@ def of_file(path: Path) -> str:
 def of_json(value: Any) -> str:
     """Return the sha256 of a JSON value, whatever the order of its keys."""
     return of_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
-
-
-def of_code(folder: Path) -> str:
-    """Return the sha256 over the names and contents of a folder's Python files, hidden folders left out."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") or part == "__pycache__" for part in relative.parts):
-            continue
-        digest.update(f"{relative.as_posix()}\0{of_file(path)}\n".encode())
-    return digest.hexdigest()

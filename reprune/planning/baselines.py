@@ -4,7 +4,7 @@ Each baseline is a row of plans from dense to narrow. Under a budget the first p
 so that a baseline answers to the same budgets, and is measured and corrected, the same way as the planner's own plans.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from torch import Tensor
@@ -73,14 +73,6 @@ def macs(analysis: Analysis, sensitivity: Sensitivity, *, round_to: int | None =
         except InfeasibleError:
             break
     return _row(analysis, plans, round_to)
-
-
-def mildest(plans: Sequence[Widths], holds: Callable[[Widths], bool]) -> Widths | None:
-    """Return the first plan of a row that holds a budget, or None.
-
-    Plans are tried one after the other: a narrower plan need not be a cheaper one, where it misses the kernels' blocks.
-    """
-    return next((plan for plan in plans if holds(plan)), None)
 
 
 def macs_of(analysis: Analysis, widths: Mapping[str, int]) -> float:

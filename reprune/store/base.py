@@ -166,17 +166,6 @@ class Store(ABC):
         finally:
             partial.unlink(missing_ok=True)
 
-    def upload_folder(self, folder: Path, prefix: str) -> dict[str, str]:
-        """Write every file below a folder; returns the sha256 of each by its path in the folder."""
-        return {name: self.upload(folder / name, f"{prefix}/{name}") for name in files_below(folder)}
-
-    def download_folder(self, prefix: str, folder: Path) -> builtins.list[str]:
-        """Write every key below a prefix to files of a folder; returns their paths in the folder."""
-        names = [key.removeprefix(f"{prefix}/") for key in self.list(f"{prefix}/")]
-        for name in names:
-            self.download(f"{prefix}/{name}", folder / name)
-        return names
-
     def _verify(self, key: str, found: str, expected: str) -> None:
         if found != expected:
             raise IntegrityError(

@@ -72,16 +72,6 @@ def test_big_files_go_up_and_down_in_pieces(store, tmp_path):
     assert sha256(store.get("x/bytes")).digest() == sha256(content * 4).digest()
 
 
-def test_folders_go_up_and_down(store, tmp_path):
-    for name in ("a.txt", "deep/er/b.txt"):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).write_text(name)
-    sent = store.upload_folder(tmp_path / "in", "runs/1")
-    assert sent == {name: sha256(name.encode()).hexdigest() for name in ("a.txt", "deep/er/b.txt")}
-    assert store.download_folder("runs/1", tmp_path / "out") == ["a.txt", "deep/er/b.txt"]
-    assert (tmp_path / "out" / "deep" / "er" / "b.txt").read_text() == "deep/er/b.txt"
-
-
 def test_a_wrong_digest_is_told_and_leaves_no_file(store, tmp_path):
     store.put("k", b"flipped")
     expected = sha256(b"original").hexdigest()
@@ -130,8 +120,6 @@ def test_prefixes_that_could_leave_the_store_are_refused(store, prefix):
 def test_a_missing_source_is_the_callers_mistake(store, tmp_path):
     with pytest.raises(InputError, match="nope cannot be read: No such file"):
         store.upload(tmp_path / "nope", "k")
-    with pytest.raises(InputError, match="no folder"):
-        store.upload_folder(tmp_path / "nope", "k")
     assert list(store.list()) == []
 
 
