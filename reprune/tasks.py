@@ -156,16 +156,16 @@ def find(name: str) -> Task:
     return task
 
 
-def of(evaluation: Evaluation, data: Data) -> Task:
-    """Return the task that is asked for; regression is scored relative to the variance of the test split."""
+def of(evaluation: Evaluation, data: Data, *, split: str = "test") -> Task:
+    """Return the task that is asked for; regression is scored relative to the variance of a split's targets."""
     task = find(evaluation.task)
     if isinstance(task, Regression):
-        targets = torch.cat([targets.reshape(len(targets), -1) for _, targets in data.batches("test")])
+        targets = torch.cat([targets.reshape(len(targets), -1) for _, targets in data.batches(split)])
         variance = float(targets.double().var(dim=0, correction=0).mean())
         if not variance > 0:
             raise InputError(
-                "data: all targets of the test split are the same, so R² is not defined.",
-                "Give the test split targets that differ.",
+                f"data: all targets of the {split} split are the same, so R² is not defined.",
+                f"Give the {split} split targets that differ.",
             )
         task.variance = variance
     return task

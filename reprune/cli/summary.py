@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from reprune.store import Store
     from reprune.workload import Workload
 
-COLUMNS = ("accuracy (95 %)", "parameters", "size", "p50", "p95")
+COLUMNS = ("parameters", "size", "p50", "p95")
 REPORT = "report.html"
 LABELS = {"promoted": "promote", "waiting": "waits", "rejected": "reject", "nothing-to-do": "nothing to do"}
 
@@ -70,7 +70,7 @@ def show_comparison(console: "Console", rows: list[dict[str, Any]]) -> None:
 
     table = Table(box=None, padding=(0, 2), show_edge=False, pad_edge=True)
     table.add_column("")
-    for column in COLUMNS:
+    for column in (f"{rows[0]['metric']} (95 %)", *COLUMNS):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         low, high = row["accuracy_interval"]

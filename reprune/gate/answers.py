@@ -60,7 +60,6 @@ class Runner:
         self._rows: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in paths}
         self._not_finite = dict.fromkeys(paths, 0)
         self._targets: list[np.ndarray] = []
-        self._moments = np.zeros(3)  # count, sum and sum of squares of the targets
         self._features: list[dict[str, np.ndarray]] = []
         self.gallery = Gallery()
         self.first: dict[str, np.ndarray] = {}
@@ -75,9 +74,6 @@ class Runner:
             self._keep(name, output, targets, outputs[DENSE])
         if torch.is_tensor(targets) and targets.dim() == 1 and not targets.is_floating_point():
             self._targets.append(targets.numpy())
-        if torch.is_tensor(targets):
-            flat = targets.double().flatten()
-            self._moments += np.array([len(flat), float(flat.sum()), float(flat.square().sum())])
         self._features.append(simple_features(inputs))
         self._show(inputs)
 
@@ -138,7 +134,7 @@ class Runner:
         rows = {key: np.concatenate(parts) for key, parts in self._rows[name].items()}
         predicted = rows.get("predicted_class")
         return Answers(
-            scores=self._scaled(rows),
+            scores=rows["scores"],
             losses=rows["losses"],
             confidence=rows.get("confidence") if predicted is not None else None,
             predicted=predicted.astype(np.int64) if predicted is not None else None,
@@ -146,14 +142,6 @@ class Runner:
             not_finite=self._not_finite[name],
             brier=rows.get("brier"),
         )
-
-    def _scaled(self, rows: dict[str, np.ndarray]) -> np.ndarray:
-        """R² refers to the variance of this split's targets, which only its end tells."""
-        if not isinstance(self._task, tasks.Regression):
-            return rows["scores"]
-        count, total, squares = self._moments
-        variance = max(squares / count - (total / count) ** 2, np.finfo(np.float64).tiny)
-        return np.asarray(1 - rows["losses"] / variance)
 
     def _show(self, inputs: Any) -> None:
         """Offer the batch to the gallery of disagreements."""

@@ -99,7 +99,7 @@ def collect(
         paths[FLOAT] = quantized.float_file
     target = evaluation.target[0]
     data = data or Data(evaluation)
-    task = tasks.of(evaluation, data)
+    task = tasks.of(evaluation, data, split=split)
     runner = Runner(paths, target, task)
     for inputs, targets in data.batches(split):
         runner.add(inputs, targets)

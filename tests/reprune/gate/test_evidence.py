@@ -58,11 +58,11 @@ def test_regression_scores_average_to_r_squared(tmp_path: Path, monkeypatch: pyt
         from torch.utils.data import TensorDataset
         def model():
             torch.manual_seed(1)
-            return torch.nn.Linear(5, 1)
+            return torch.nn.Linear(5, 2)
         def data(split):
             torch.manual_seed(0)
             x = torch.randn(700, 5)
-            return TensorDataset(x, 3 + x[:, :1] * 2)
+            return TensorDataset(x, torch.stack([3 + x[:, 0] * 2, x[:, 1] - 40], dim=1))
         """)
     )
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -79,7 +79,8 @@ def test_regression_scores_average_to_r_squared(tmp_path: Path, monkeypatch: pyt
     export(model, x[:2], tmp_path / "model.onnx")
     found = collect(workload, dense=tmp_path / "model.onnx", candidate=tmp_path / "model.onnx")
     with torch.no_grad():
-        assert found.answers["dense"].scores.mean() == pytest.approx(r2_score(y, model(x)), rel=1e-4)
+        expected = r2_score(y, model(x), multioutput="variance_weighted")
+        assert found.answers["dense"].scores.mean() == pytest.approx(expected, rel=1e-4)
     assert found.labels is None and found.answers["pruned"].changed is None
 
 
