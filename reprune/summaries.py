@@ -1,9 +1,11 @@
 """An example of any shape as a few numbers, one column a number: what data checks and drift tests look at."""
 
+from typing import Any
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+Array = NDArray[Any]
 
 Columns = dict[str, NDArray[np.float32]]
 """Columns by name, ``[N]`` each."""
@@ -11,7 +13,7 @@ Columns = dict[str, NDArray[np.float32]]
 SIGNIFICANT_BITS = 16
 
 
-def summaries(values: Tensor) -> Columns:
+def summaries(values: Array) -> Columns:
     """Return the mean, spread, extremes, roughness, and the shares of zeros and missing values of each example.
 
     Roughness is the mean absolute difference of neighbours along the last dimensions (rows and columns of an image,
@@ -20,32 +22,34 @@ def summaries(values: Tensor) -> Columns:
     Args:
         values: ``[N, ...]``, of any real type.
     """
-    flat = values.reshape(len(values), -1).to(torch.float64)
-    missing = flat.isnan()
-    known = (~missing).sum(dim=1).clamp(min=1)
-    mean = flat.nansum(dim=1) / known
-    spread = ((flat - mean[:, None]).square().nansum(dim=1) / known).sqrt()
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    missing = np.isnan(flat)
+    known = (~missing).sum(axis=1).clip(min=1)
+    mean = np.nansum(flat, axis=1) / known
+    spread = np.sqrt(np.nansum((flat - mean[:, None]) ** 2, axis=1) / known)
     columns = {
         "mean": mean,
         "std": spread,
-        "min": flat.masked_fill(missing, torch.inf).amin(dim=1),
-        "max": flat.masked_fill(missing, -torch.inf).amax(dim=1),
-        "roughness": _roughness(values.to(torch.float64)),
-        "zeros": (flat == 0).double().mean(dim=1),
-        "missing": missing.double().mean(dim=1),
+        "min": np.where(missing, np.inf, flat).min(axis=1),
+        "max": np.where(missing, -np.inf, flat).max(axis=1),
+        "roughness": _roughness(values.astype(np.float64)),
+        "zeros": (flat == 0).mean(axis=1),
+        "missing": missing.mean(axis=1),
     }
     return {name: numbers(column) for name, column in columns.items()}
 
 
-def numbers(values: Tensor) -> NDArray[np.float32]:
+def numbers(values: Array) -> NDArray[np.float32]:
     """Return values as float32, cut to 16 significant bits, so that another machine's rounding is no difference."""
-    mantissa, exponent = np.frexp(values.detach().cpu().double().numpy())
+    mantissa, exponent = np.frexp(values.astype(np.float64))
     return np.ldexp(np.round(mantissa * 2**SIGNIFICANT_BITS), exponent - SIGNIFICANT_BITS).astype(np.float32)
 
 
-def _roughness(values: Tensor) -> Tensor:
-    dimensions = range(max(1, values.dim() - 2), values.dim())
-    steps = [
-        values.diff(dim=d).abs().reshape(len(values), -1).nanmean(dim=1) for d in dimensions if values.shape[d] > 1
-    ]
-    return torch.stack(steps).mean(dim=0) if steps else torch.zeros(len(values), dtype=torch.float64)
+def _roughness(values: Array) -> Array:
+    dimensions = range(max(1, values.ndim - 2), values.ndim)
+    steps = [np.abs(np.diff(values, axis=d)).reshape(len(values), -1) for d in dimensions if values.shape[d] > 1]
+    if not steps:
+        return np.zeros(len(values))
+    with np.errstate(invalid="ignore"):  # where no two neighbours are known, there is no roughness
+        means = [np.nansum(step, axis=1) / (~np.isnan(step)).sum(axis=1) for step in steps]
+    return np.asarray(np.mean(means, axis=0))

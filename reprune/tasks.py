@@ -4,9 +4,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from reprune import entrypoints
+from reprune import entrypoints, signals
 from reprune.data import Data
 from reprune.errors import InputError
 from reprune.workload import Evaluation
@@ -17,7 +18,7 @@ IGNORED_TOKEN = -100
 
 @runtime_checkable
 class Task(Protocol):
-    """What reprune asks of a task. All three functions keep one row per example."""
+    """What reprune asks of a task. All functions keep one row per example."""
 
     metric: str
     """Name of the mean score, for tables: ``accuracy``, ``R²`` ..."""
@@ -28,8 +29,12 @@ class Task(Protocol):
     def score(self, outputs: Any, targets: Any) -> Tensor:
         """Return the score of each example, ``[N]``, higher is better; its mean is the metric."""
 
-    def signals(self, outputs: Any) -> dict[str, Tensor]:
-        """Return what drift of predictions is watched on: named numbers, ``[N]`` each; integers are categories."""
+    def signals(self, outputs: Any) -> dict[str, NDArray[Any]]:
+        """Return what drift of predictions is watched on: named numbers, ``[N]`` each; integers are categories.
+
+        Args:
+            outputs: What the ONNX model returns: an array, or several.
+        """
 
     def check(self, outputs: Any, targets: Any) -> None:
         """Raise InputError when outputs and targets do not belong to this task."""
@@ -48,10 +53,9 @@ class Classification:
         """Return 1 where the most likely class is the target, else 0, ``[N]``."""
         return (outputs.argmax(dim=1) == targets).float()
 
-    def signals(self, outputs: Tensor) -> dict[str, Tensor]:
+    def signals(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the predicted class and its probability, ``[N]`` each."""
-        confidence, predicted = outputs.softmax(dim=1).max(dim=1)
-        return {"predicted_class": predicted, "confidence": confidence}
+        return signals.classification(outputs)
 
     def check(self, outputs: Tensor, targets: Tensor) -> None:
         """Raise InputError unless outputs are ``[N, C]`` and targets are classes below C."""
@@ -90,9 +94,9 @@ class Regression:
         """Return 1 - squared error / variance of the targets, ``[N]``; the mean over a split is R²."""
         return 1 - self.loss(outputs, targets) / self.variance
 
-    def signals(self, outputs: Tensor) -> dict[str, Tensor]:
+    def signals(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the predicted values, averaged over an example's outputs, ``[N]``."""
-        return {"predicted_value": outputs.reshape(len(outputs), -1).mean(dim=1)}
+        return signals.regression(outputs)
 
     def check(self, outputs: Tensor, targets: Tensor) -> None:
         """Raise InputError unless outputs and targets have as many numbers per example."""
@@ -118,9 +122,9 @@ class LanguageModeling:
         """Return the share of next tokens that are the most likely ones, ``[N]``."""
         return _per_sequence((outputs.argmax(dim=-1) == targets).float(), targets)
 
-    def signals(self, outputs: Tensor) -> dict[str, Tensor]:
+    def signals(self, outputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return the mean probability of the most likely next token, ``[N]``."""
-        return {"confidence": outputs.softmax(dim=-1).amax(dim=-1).mean(dim=1)}
+        return signals.language_modeling(outputs)
 
     def check(self, outputs: Tensor, targets: Tensor) -> None:
         """Raise InputError unless outputs are ``[N, T, V]`` and targets are tokens below V."""

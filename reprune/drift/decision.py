@@ -1,15 +1,16 @@
 """Whether the loop has anything to do: the first decision of every run, and the monitor's."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from reprune.drift.detect import detect
+from reprune.drift.features import Examples
 from reprune.drift.policy import DriftPolicy
 from reprune.drift.reference import Reference
 from reprune.drift.verdict import DriftReport
-from reprune.tasks import Task
+from reprune.signals import Signals
 
 Trigger = Literal["schedule", "alert", "force"]
 Cause = Literal["no-champion", "forced", "alert", "drift", "no-drift", "no-data", "inconclusive"]
@@ -31,8 +32,8 @@ class Decision(BaseModel):
 def decide(
     champion: str | None,
     version: Path | None,
-    window: Any | None,
-    task: Task,
+    window: Examples | None,
+    signals: Signals,
     policy: DriftPolicy | None = None,
     *,
     trigger: Trigger = "schedule",
@@ -44,7 +45,7 @@ def decide(
         champion: Version of the champion, or None where there is none yet.
         version: Folder of the champion, with ``model.onnx`` and ``reference.safetensors``; needed when there is one.
         window: Latest production data, or None where there is none.
-        task: The workload's task.
+        signals: The task's: what of predictions is watched.
         policy: When a difference counts as drift.
         trigger: What asks: the schedule (drift decides), an alert or a person (drift is not asked).
         seed: Seed of everything random.
@@ -63,7 +64,7 @@ def decide(
     if window is None:
         reason = f"champion {champion[:12]}; there is no production data"
         return Decision(action="skip", cause="no-data", reason=reason)
-    report = detect(reference, window, version / "model.onnx", task, policy, seed=seed)
+    report = detect(reference, window, version / "model.onnx", signals, policy, seed=seed)
     if report.drifted:
         return Decision(action="reprune", cause="drift", reason=report.summary, report=report)
     cause: Cause = "inconclusive" if report.verdict == "inconclusive" else "no-drift"

@@ -1,11 +1,10 @@
-"""Comparing a window of production data, as a dataset, with the champion's reference."""
+"""Comparing a window of production data, as examples, with the champion's reference."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from reprune.drift.features import Column, Sample, sample
+from reprune.drift.features import Column, Examples, Sample, sample
 from reprune.drift.frame import Frame
 from reprune.drift.judge import inconclusive, judge
 from reprune.drift.policy import DriftPolicy
@@ -14,22 +13,28 @@ from reprune.drift.summary import Summary, summarize
 from reprune.drift.table import Categories, Chunk, Values, agreement
 from reprune.drift.verdict import DriftReport
 from reprune.errors import InputError
-from reprune.tasks import Task
+from reprune.signals import Signals
 
 LATER = ("labels", "embeddings")
 """Groups that one of two samples may lack: labels are late, and older references know no embeddings."""
 
 
 def detect(
-    reference: Reference, window: Any, model: Path, task: Task, policy: DriftPolicy | None = None, *, seed: int = 0
+    reference: Reference,
+    window: Examples,
+    model: Path,
+    signals: Signals,
+    policy: DriftPolicy | None = None,
+    *,
+    seed: int = 0,
 ) -> DriftReport:
     """Compare a window with the reference.
 
     Args:
         reference: Frozen with the champion.
-        window: Map-style dataset of production data; a seeded sample of at most 2,000 of it is looked at.
+        window: Production data; a seeded sample of at most 2,000 of it is looked at.
         model: The champion's ONNX file.
-        task: The workload's task.
+        signals: The task's: what of predictions is watched.
         policy: False-alarm rate, guard of small samples, what is watched.
         seed: Seed of the sample and of the permutations.
 
@@ -42,7 +47,7 @@ def detect(
     if not len(window):
         return inconclusive(len(reference.sample), 0, policy)
     embed = any(column.group == "embeddings" for column in reference.sample.columns)
-    found = sample(window, model, task, limit=LIMIT, seed=seed, name="production", embed=embed)
+    found = sample(window, model, signals, limit=LIMIT, seed=seed, name="production", embed=embed)
     return compare(reference.sample, found, policy, seed=seed)
 
 

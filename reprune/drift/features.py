@@ -6,33 +6,40 @@ tokens are watched by position and as the share of each of 64 buckets of tokens.
 sequence has its summaries (`reprune.summaries`) too. The model's penultimate layer is watched as a whole.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from reprune.data import iter_batches
 from reprune.drift.embeddings import pooled, with_embedding
 from reprune.drift.policy import Group
 from reprune.entrypoints import describe
 from reprune.errors import InputError
 from reprune.hardware.session import open_session
 from reprune.hardware.target import Target
-from reprune.structure import feed, named_inputs
+from reprune.signals import Signals
 from reprune.summaries import numbers, summaries
-from reprune.tasks import Task
 
 LARGEST_VECTOR = 256
 GRID = 8
 CHANNELS = 16
 BUCKETS = 64
 BATCH = 256
+
+Array = NDArray[Any]
+
+
+class Examples(Protocol):
+    """What a sample is taken from: a window of the prediction log, or a dataset (`reprune.drift.dataset`)."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def batches(self, chosen: NDArray[np.int64], size: int) -> Iterator[tuple[Mapping[str, Array], Array | None]]:
+        """Yield the chosen examples in order: inputs as the model takes them, and labels ``[N]`` if each has one."""
 
 
 @dataclass(frozen=True)
@@ -76,102 +83,97 @@ class Sample:
         return Sample(columns, self.values[:, [self.columns.index(column) for column in columns]], self.shapes)
 
 
-def sample(dataset: Any, model: Path, task: Task, *, limit: int, seed: int, name: str, embed: bool = True) -> Sample:
-    """Return a bounded random sample of a dataset, with what the served model says to it.
+def sample(
+    examples: Examples, model: Path, signals: Signals, *, limit: int, seed: int, name: str, embed: bool = True
+) -> Sample:
+    """Return a bounded random sample of examples, with what the served model says to it.
 
     Args:
-        dataset: Map-style, yields ``(input, target)``.
+        examples: Where it is taken from.
         model: The ONNX file that is served.
-        task: Says what of the outputs is watched.
+        signals: The task's: what of the outputs is watched.
         limit: Most examples taken.
         seed: Seed of the choice.
-        name: The dataset's name, for messages.
+        name: What the examples are, for messages.
         embed: Whether to watch the model's penultimate layer too, where it has one.
 
     Raises:
         InputError: Examples of different shapes, values that are not finite, or inputs that the model refuses.
     """
-    chosen = np.arange(len(dataset))
+    chosen = np.arange(len(examples))
     if len(chosen) > limit:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, limit, replace=False))
     embedder = with_embedding(model) if embed else None
     session = open_session(embedder or model, Target())
     parts: list[dict[Column, NDArray[np.float32]]] = []
     shapes: dict[str, str] = {}
-    for inputs, targets in _batches(dataset, chosen, name):
-        named = named_inputs(inputs)
-        _finite(named, chosen, offset=sum(len(next(iter(part.values()))) for part in parts), name=name)
-        shapes = {
-            key: f"{str(value.dtype).removeprefix('torch.')} {list(value.shape[1:])}" for key, value in named.items()
-        }
+    done = 0
+    for inputs, labels in _batches(examples, chosen, name):
+        _finite(inputs, chosen[done:], name=name)
+        shapes = {key: f"{value.dtype} {list(value.shape[1:])}" for key, value in inputs.items()}
         try:
-            outputs = session.run(None, feed(inputs))
+            outputs = session.run(None, dict(inputs))
         except Exception as error:  # the runtime's exceptions share no base class of their own
             raise InputError(
                 f"{name}: the champion refuses inputs of {_described(shapes)}: {str(error).splitlines()[0]}",
                 "Give inputs of the shape and type that it was trained on.",
             ) from error
-        embedding = _embedding(outputs.pop(), len(targets)) if embedder else {}
-        answers = [torch.from_numpy(np.asarray(output)) for output in outputs]
-        parts.append(_columns(named, answers, targets, task) | embedding)
+        count = len(next(iter(inputs.values())))
+        embedding = _embedding(outputs.pop(), count) if embedder else {}
+        answers = [np.asarray(output) for output in outputs]
+        parts.append(_columns(inputs, answers, labels, signals) | embedding)
+        done += count
     if not parts:
         return Sample((), np.zeros((0, 0), dtype=np.float32), shapes)
     columns = tuple(parts[0])
     return Sample(columns, np.concatenate([np.stack([part[c] for c in columns], axis=1) for part in parts]), shapes)
 
 
-def _batches(dataset: Any, chosen: NDArray[np.int64], name: str) -> Iterator[tuple[Any, Any]]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            yield from iter_batches(torch.utils.data.Subset(dataset, chosen.tolist()), batch_size=BATCH)
-        except Exception as error:  # the user's dataset may raise anything
-            raise InputError(
-                f"{name}: its examples cannot be read as batches: {describe(error)}",
-                "Give every example the same shape and type, and mend what the dataset raises.",
-            ) from error
+def _batches(
+    examples: Examples, chosen: NDArray[np.int64], name: str
+) -> Iterator[tuple[Mapping[str, Array], Array | None]]:
+    try:
+        yield from examples.batches(chosen, BATCH)
+    except Exception as error:  # the user's dataset may raise anything
+        raise InputError(
+            f"{name}: its examples cannot be read as batches: {describe(error)}",
+            "Give every example the same shape and type, and mend what the dataset raises.",
+        ) from error
 
 
-def _finite(named: dict[str, Tensor], chosen: NDArray[np.int64], *, offset: int, name: str) -> None:
-    for key, value in named.items():
-        bad = ~value.isfinite().reshape(len(value), -1).all(dim=1)
+def _finite(inputs: Mapping[str, Array], chosen: NDArray[np.int64], *, name: str) -> None:
+    for key, value in inputs.items():
+        bad = ~np.isfinite(value).reshape(len(value), -1).all(axis=1)
         if bad.any():
-            first = chosen[offset + int(bad.nonzero()[0])]
             raise InputError(
-                f"{name}: example {first} has values that are not finite in {key!r} ({int(bad.sum())} such examples "
-                f"in a batch of {len(value)}).",
+                f"{name}: example {chosen[bad.argmax()]} has values that are not finite in {key!r} ({bad.sum()} such "
+                f"examples in a batch of {len(value)}).",
                 "Mend what writes the window, or leave such examples out.",
             )
 
 
 def _columns(
-    named: dict[str, Tensor], outputs: list[Tensor], targets: Any, task: Task
+    inputs: Mapping[str, Array], outputs: list[Array], labels: Array | None, signals: Signals
 ) -> dict[Column, NDArray[np.float32]]:
     columns: dict[Column, NDArray[np.float32]] = {}
-    for key, value in named.items():
+    for key, value in inputs.items():
         columns |= {Column(name, "inputs"): column for name, column in input_columns(key, value).items()}
-    for name, signal in task.signals(outputs[0] if len(outputs) == 1 else outputs).items():
-        categorical = not signal.is_floating_point()
-        columns[Column(name, "predictions", categorical)] = numbers(signal)
-    return columns | _labels(targets)
+    for name, signal in signals(outputs[0] if len(outputs) == 1 else outputs).items():
+        columns[Column(name, "predictions", categorical=not _is_float(signal))] = numbers(signal)
+    if labels is not None:
+        columns[Column("label", "labels", categorical=not _is_float(labels))] = numbers(labels)
+    return columns
 
 
 def _embedding(layer: Any, examples: int) -> dict[Column, NDArray[np.float32]]:
     """Return the penultimate layer as columns; none where it does not have a row for each example."""
     if np.ndim(layer) < 2 or len(layer) != examples:
         return {}
-    values = numbers(torch.from_numpy(pooled(layer)))
+    values = numbers(pooled(layer))
     return {Column(f"embedding[{i}]", "embeddings"): column for i, column in enumerate(values.T)}
 
 
-def _labels(targets: Any) -> dict[Column, NDArray[np.float32]]:
-    """Return the label of each example; of a sequence of labels, none: the inputs say it all."""
-    if not torch.is_tensor(targets) or targets.dim() != 1:
-        return {}
-    return {Column("label", "labels", categorical=not targets.is_floating_point()): numbers(targets)}
-
-
-def input_columns(name: str, value: Tensor) -> dict[str, NDArray[np.float32]]:
+def input_columns(name: str, value: Array) -> dict[str, NDArray[np.float32]]:
     """Return what is watched of an input, ``[N]`` each, by name.
 
     Args:
@@ -179,41 +181,54 @@ def input_columns(name: str, value: Tensor) -> dict[str, NDArray[np.float32]]:
         value: ``[N, ...]``.
     """
     columns = {f"{name}{index}": numbers(column) for index, column in _positions(value)}
-    if value.dim() > 2 or value.numel() > len(value) * LARGEST_VECTOR:
+    if value.ndim > 2 or value.size > len(value) * LARGEST_VECTOR:
         columns |= {f"{name} {key}": column for key, column in summaries(value).items()}
-    if not value.is_floating_point() and value.dim() >= 2:
-        tokens = F.one_hot(value.reshape(len(value), -1).long() % BUCKETS, BUCKETS).double().mean(dim=1)
-        columns |= {f"{name} tokens ≡ {b} (mod {BUCKETS})": numbers(tokens[:, b]) for b in range(BUCKETS)}
+    if not _is_float(value) and value.ndim >= 2:
+        buckets = value.reshape(len(value), -1).astype(np.int64) % BUCKETS
+        shares = {b: (buckets == b).mean(axis=1) for b in range(BUCKETS)}
+        columns |= {f"{name} tokens ≡ {b} (mod {BUCKETS})": numbers(share) for b, share in shares.items()}
     return columns
 
 
-def _positions(value: Tensor) -> Iterator[tuple[str, Tensor]]:
+def _positions(value: Array) -> Iterator[tuple[str, Array]]:
     """Yield the values of an input, or of what it is pooled to."""
-    if value.dim() == 1:
+    if value.ndim == 1:
         yield "", value
         return
-    if value.numel() > len(value) * LARGEST_VECTOR:
-        if value.dim() > 2:
+    if value.size > len(value) * LARGEST_VECTOR:
+        if value.ndim > 2:
             yield from _channels(value)
-        value = _pooled(value.double())
+        value = _pooled(value.astype(np.float64))
     squeezed = value.reshape(len(value), *(size for size in value.shape[1:] if size != 1))
-    squeezed = squeezed if squeezed.dim() > 1 else squeezed[:, None]
+    squeezed = squeezed if squeezed.ndim > 1 else squeezed[:, None]
     for index in np.ndindex(*squeezed.shape[1:]):
         yield f"[{', '.join(map(str, index))}]", squeezed[(slice(None), *index)]
 
 
-def _channels(value: Tensor) -> Iterator[tuple[str, Tensor]]:
-    if value.dim() > 3 and 1 < value.shape[1] <= CHANNELS:
+def _channels(value: Array) -> Iterator[tuple[str, Array]]:
+    if value.ndim > 3 and 1 < value.shape[1] <= CHANNELS:
         for channel in range(value.shape[1]):
-            yield f" channel {channel} mean", value[:, channel].reshape(len(value), -1).double().mean(dim=1)
+            mean = value[:, channel].reshape(len(value), -1).mean(axis=1, dtype=np.float64)
+            yield f" channel {channel} mean", mean
 
 
-def _pooled(value: Tensor) -> Tensor:
-    if value.dim() == 2:
-        return F.adaptive_avg_pool1d(value[:, None], GRID * GRID)[:, 0]
+def _pooled(value: Array) -> Array:
+    if value.ndim == 2:
+        return _averaged(value, GRID * GRID)
     height, width = value.shape[-2:]
-    planes = value.reshape(len(value), -1, height, width).mean(dim=1, keepdim=True)
-    return F.adaptive_avg_pool2d(planes, (min(GRID, height), min(GRID, width)))[:, 0]
+    plane = value.reshape(len(value), -1, height, width).mean(axis=1)
+    return _averaged(_averaged(plane, min(GRID, width)).swapaxes(1, 2), min(GRID, height)).swapaxes(1, 2)
+
+
+def _averaged(value: Array, parts: int) -> Array:
+    """Return means over as many parts of the last dimension, which overlap where its length is no multiple."""
+    size = value.shape[-1]
+    bounds = [(i * size // parts, -(-(i + 1) * size // parts)) for i in range(parts)]
+    return np.stack([value[..., start:end].mean(axis=-1) for start, end in bounds], axis=-1)
+
+
+def _is_float(values: Array) -> bool:
+    return bool(np.issubdtype(values.dtype, np.floating))
 
 
 def _described(shapes: dict[str, str]) -> str:

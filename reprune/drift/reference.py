@@ -3,25 +3,19 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from torch.utils.data import ConcatDataset
 
-from reprune import digest, tasks
-from reprune.data import Data
-from reprune.drift.features import Column, Sample, sample
+from reprune import digest
+from reprune.drift.features import Column, Sample
 from reprune.errors import IntegrityError
-from reprune.workload import Workload
 
 FORMAT = 1
 LIMIT = 2000
 """Most examples that a reference holds."""
-
-SPLITS = ("validation", "test")
-"""Where they come from. The train split is left out: augmented, and a model is too sure of what it has seen."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +71,3 @@ class Reference:
                 f"The drift reference is of model {self.model_sha256[:12]}…, not of {model} ({found[:12]}…).",
                 "Compare windows with the reference that lies beside the model.",
             )
-
-
-def freeze_reference(workload: Workload, model: Path) -> Reference:
-    """Return the reference of a model about to become champion, from the validation and test splits.
-
-    Args:
-        workload: Names the data and the task.
-        model: The ONNX file that will be served.
-    """
-    data = Data(workload)
-    held_out: ConcatDataset[Any] = ConcatDataset([data.split(split) for split in SPLITS])
-    frozen = sample(
-        held_out, model, tasks.find(workload.task), limit=LIMIT, seed=workload.seed, name="validation and test"
-    )
-    return Reference(frozen, digest.of_file(model))

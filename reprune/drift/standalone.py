@@ -116,8 +116,9 @@ def compare_production(
         InputError: There is no champion yet, or no production data.
         IntegrityError: The champion's reference is missing, damaged, or of another model.
     """
-    from reprune import tasks
+    from reprune import signals
     from reprune.data import Data
+    from reprune.drift.dataset import DatasetExamples
     from reprune.drift.detect import detect
     from reprune.drift.reference import Reference
 
@@ -131,9 +132,9 @@ def compare_production(
     folder = Registry(store, workload.name).fetch(version.id, scratch / "version", only=[ONNX, REFERENCE])
     report = detect(
         Reference.load(folder / REFERENCE),
-        production,
+        DatasetExamples(production),
         folder / ONNX,
-        tasks.find(workload.task),
+        signals.find(workload.task),
         policy,
         seed=workload.seed,
     )

@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reprune.drift import formats
+from reprune.drift.features import input_columns
 from reprune.drift.frame import Frame
 from reprune.drift.summary import Summary, framed, summarize
 from reprune.drift.table import CLASSES, UNWATCHED, Categories, Chunk, Values, agreement, group_of
@@ -202,11 +203,7 @@ def _columns(batch: Mapping[str, formats.Column], types: Mapping[str, bool], pat
         if isinstance(column, pa.Array):
             columns[name] = _values(name, column, types.get(name), path)
         else:
-            import torch  # takes seconds, and columns of numbers need none of it
-
-            from reprune.drift.features import input_columns
-
-            found = input_columns(name, torch.from_numpy(np.array(column)))
+            found = input_columns(name, column)
             columns |= {key: values.astype(np.float64) for key, values in found.items()}
     return columns
 

@@ -85,10 +85,7 @@ class Runner:
 
     def try_out(self, inputs: Any, targets: Any) -> dict[str, dict[str, np.ndarray]]:
         """Return scores and signals of dense and candidate on a batch, and keep nothing of it."""
-        return {
-            name: {key: value.double().numpy() for key, value in self._under(self._run(name, inputs), targets).items()}
-            for name in (DENSE, CANDIDATE)
-        }
+        return {name: _doubles(self._under(self._run(name, inputs), targets)) for name in (DENSE, CANDIDATE)}
 
     def features(self) -> dict[str, np.ndarray]:
         """Return simple features of every example by name, ``[N]`` each."""
@@ -124,11 +121,12 @@ class Runner:
             dim=0
         )
         self._not_finite[name] += int((~finite).sum())
-        for key, value in rows.items():
-            self._rows[name].setdefault(key, []).append(value.double().numpy())
+        for key, value in _doubles(rows).items():
+            self._rows[name].setdefault(key, []).append(value)
 
-    def _under(self, output: Any, targets: Any) -> dict[str, Tensor]:
-        return {"scores": self._task.score(output, targets)} | self._task.signals(output)
+    def _under(self, output: Any, targets: Any) -> dict[str, Any]:
+        arrays = output.numpy() if torch.is_tensor(output) else [value.numpy() for value in output]
+        return {"scores": self._task.score(output, targets)} | self._task.signals(arrays)
 
     def _joined(self, name: str) -> Answers:
         rows = {key: np.concatenate(parts) for key, parts in self._rows[name].items()}
@@ -176,6 +174,10 @@ def feed_for(session: "InferenceSession", inputs: Any, *, name: str) -> dict[str
             "Export the model with the inputs that the dataset yields.",
         )
     return {key: value.numpy() for key, value in zip(names, given, strict=True)}
+
+
+def _doubles(rows: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {key: np.asarray(value, dtype=np.float64) for key, value in rows.items()}
 
 
 def brier(logits: Tensor, targets: Tensor) -> Tensor:

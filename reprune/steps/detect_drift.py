@@ -4,8 +4,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from reprune import signals
 from reprune.champion import ONNX
+from reprune.drift.dataset import DatasetExamples
 from reprune.drift.decision import Decision, Trigger, decide
+from reprune.drift.features import Examples
 from reprune.report import drift_page
 from reprune.step import Step
 from reprune.watch import logs
@@ -18,7 +21,8 @@ def run(step: Step, *, trigger: Trigger, report: Path) -> str:
     champion = step.registry.champion()
     with TemporaryDirectory() as scratch:
         version = Path(scratch) if champion else None
-        window: Any | None = step.data.production()
+        production = step.data.production()
+        window: Examples | None = None if production is None else DatasetExamples(production)
         if champion and version:
             step.progress("fetching the champion's reference")
             step.registry.fetch(champion.version, version, only=[ONNX, REFERENCE])
@@ -28,7 +32,7 @@ def run(step: Step, *, trigger: Trigger, report: Path) -> str:
             champion.version if champion else None,
             version,
             window,
-            step.task,
+            signals.find(step.workload.task),
             step.workload.drift,
             trigger=trigger,
             seed=step.workload.seed,

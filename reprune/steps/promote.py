@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from reprune import bundle, digest
 from reprune.approval import COMPARED_WITH, REQUESTS, TARGETS, VERDICT, approve
 from reprune.champion import ONNX
-from reprune.drift.reference import freeze_reference
+from reprune.drift.dataset import freeze_reference
 from reprune.errors import IntegrityError, StoreError
 from reprune.gate import serving
 from reprune.gate.answers import CANDIDATE, feed_for

@@ -28,7 +28,7 @@ def columns(tensors: dict[str, Tensor]) -> Table:
         elif tensor.dim() == 2 and tensor.shape[1] <= WIDEST_VECTOR and tensor.is_floating_point():
             table |= {f"{name}[{i}]": tensor[:, i].numpy() for i in range(tensor.shape[1])}
         else:
-            table |= {f"{name} {key}": column for key, column in summaries(tensor).items()}
+            table |= {f"{name} {key}": column for key, column in summaries(tensor.numpy()).items()}
     return table
 
 

@@ -14,6 +14,7 @@ Windows are taken in the order of their keys, so let names of one day sort by ti
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from math import prod
 from pathlib import Path
@@ -25,11 +26,8 @@ from reprune.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
 ROOT = "logs"
-SINGLE = "input"
-"""Name of the input of a model that takes one tensor."""
 LABELS = "labels"
 SUFFIXES = (".npz", ".parquet", ".csv")
 DAYS = 3
@@ -42,31 +40,29 @@ MOST_DAYS = 31
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
+@dataclass(frozen=True)
 class Window:
-    """Examples of a window as a map-style dataset of ``(input, target)``; the target is empty where no label is known.
+    """Examples of a window.
 
-    Args:
-        inputs: Tensors by name; one alone that is called ``input`` stands for itself.
-        labels: One an example, or None.
+    Attributes:
+        inputs: Arrays ``[N, ...]`` by the names of the model's inputs.
+        labels: ``[N]``; None where they are not known for every row.
         rows: Rows of the file, of which these may be a sample.
     """
 
-    def __init__(self, inputs: "dict[str, Tensor]", labels: "Tensor | None", rows: int) -> None:
-        import torch
-
-        self.rows = rows
-        self._inputs, self._labels = inputs, labels
-        self._unknown = torch.empty(0)
+    inputs: "dict[str, np.ndarray]"
+    labels: "np.ndarray | None"
+    rows: int
 
     def __len__(self) -> int:
-        return len(next(iter(self._inputs.values())))
+        return len(next(iter(self.inputs.values())))
 
-    def __getitem__(self, index: int) -> "tuple[Tensor | dict[str, Tensor], Tensor]":
-        if index >= len(self):
-            raise IndexError(index)
-        row = {name: values[index] for name, values in self._inputs.items()}
-        label = self._unknown if self._labels is None else self._labels[index]
-        return (row[SINGLE] if row.keys() == {SINGLE} else row), label
+    def batches(self, chosen: "np.ndarray", size: int) -> "Iterator[tuple[dict[str, np.ndarray], np.ndarray | None]]":
+        """Yield inputs and labels of the chosen examples, so many at a time."""
+        for start in range(0, len(chosen), size):
+            rows = chosen[start : start + size]
+            inputs = {name: values[rows] for name, values in self.inputs.items()}
+            yield inputs, None if self.labels is None else self.labels[rows]
 
 
 def write(
@@ -101,10 +97,9 @@ def read(path: Path, shapes: "Mapping[str, Sequence[int | None]]") -> Window:
     Raises:
         InputError: The file is damaged, or no window of these inputs.
     """
-    import torch
+    import numpy as np
 
-    sampled, rows = _columns(path, shapes)
-    columns = {name: torch.from_numpy(values) for name, values in sampled.items()}
+    columns, rows = _columns(path, shapes)
     label = columns.pop("label", None)
     missing = [name for name in shapes if name not in columns]
     if missing:
@@ -116,7 +111,8 @@ def read(path: Path, shapes: "Mapping[str, Sequence[int | None]]") -> Window:
         sizes = [size for size in shapes[name] if size is not None]
         if len(sizes) == len(shapes[name]) and prod(values.shape[1:]) == prod(sizes):
             columns[name] = values.reshape(len(values), *sizes)
-    return Window({name: it.float() if it.is_floating_point() else it for name, it in columns.items()}, label, rows)
+    inputs = {name: it.astype(np.float32) if it.dtype.kind == "f" else it for name, it in columns.items()}
+    return Window(inputs, label if label is not None and label.ndim == 1 else None, rows)
 
 
 def _columns(path: Path, inputs: Collection[str]) -> "tuple[dict[str, np.ndarray], int]":

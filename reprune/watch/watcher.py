@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from reprune import signals
 from reprune.champion import ONNX
 from reprune.entrypoints import describe
 from reprune.errors import InputError, RepruneError
@@ -23,7 +24,6 @@ from reprune.workload import Workload
 
 if TYPE_CHECKING:
     from reprune.drift.decision import Decision
-    from reprune.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +40,19 @@ class Watcher:
         store: Where the log, the registry and the state are.
         keeper: Of the state.
         clock: For the state.
+
+    Raises:
+        InputError: There is no such task, or it cannot be used here.
     """
 
     def __init__(self, workload: Workload, store: Store, keeper: Keeper, clock: SteadyClock) -> None:
         self._workload, self._store, self._keeper, self._clock = workload, store, keeper, clock
         self._registry = Registry(store, workload.name)
+        self._signals = signals.find(workload.task)
         self._scratch: TemporaryDirectory[str] | None = None
         self._fetched = ""
         self._inputs: dict[str, list[int | None]] = {}
         self._begun: set[str] = set()
-
-    @cached_property
-    def _task(self) -> "Task":
-        from reprune import tasks
-
-        return tasks.find(self._workload.task)
 
     def look(self) -> Iterator[Request | None]:
         """Judge the windows that are new, one after the other.
@@ -129,7 +127,9 @@ class Watcher:
 
         window = logs.read(path, self._inputs)
         found.examples = window.rows
-        decision = decide(champion.version, version, window, self._task, self._workload.drift, seed=self._workload.seed)
+        decision = decide(
+            champion.version, version, window, self._signals, self._workload.drift, seed=self._workload.seed
+        )
         report = decision.report
         found.verdict = report.verdict if report else "inconclusive"
         found.summary = report.summary if report else decision.reason

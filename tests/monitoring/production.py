@@ -4,15 +4,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, helper
-from torch.utils.data import TensorDataset
 
-from reprune import digest
+from reprune import digest, signals
 from reprune.drift.features import sample
 from reprune.drift.reference import LIMIT, Reference
 from reprune.registry import Registry
-from reprune.tasks import Classification
 from reprune.watch import logs
 from reprune.workload import parse
 
@@ -51,8 +48,8 @@ def promote(store, folder, *, shift=0.0, scale=1.0, name=NAME):
     """Publish a version whose reference is of data with a shift, and make it the champion."""
     folder.mkdir(parents=True, exist_ok=True)
     write_model(folder / "model.onnx", scale)
-    held_out = TensorDataset(torch.from_numpy(inputs(300, seed=1, shift=shift)), torch.arange(300) % 3)
-    frozen = sample(held_out, folder / "model.onnx", Classification(), limit=LIMIT, seed=0, name="held out")
+    held_out = logs.Window({"input": inputs(300, seed=1, shift=shift)}, np.arange(300) % 3, rows=300)
+    frozen = sample(held_out, folder / "model.onnx", signals.classification, limit=LIMIT, seed=0, name="held out")
     Reference(frozen, digest.of_file(folder / "model.onnx")).save(folder / "reference.safetensors")
     registry = Registry(store, name)
     version = registry.publish(folder, {"comparison": COMPARISON})

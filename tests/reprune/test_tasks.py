@@ -41,7 +41,7 @@ def test_losses_and_scores_keep_one_row_per_example(name):
     }[name]
     task.check(outputs, targets)
     assert task.loss(outputs, targets).shape == task.score(outputs, targets).shape == (5,)
-    assert all(signal.shape == (5,) for signal in task.signals(outputs).values())
+    assert all(signal.shape == (5,) for signal in task.signals(outputs.numpy()).values())
 
 
 @pytest.mark.parametrize(

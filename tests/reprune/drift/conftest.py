@@ -10,11 +10,12 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from reprune import signals
 from reprune.digest import of_file
+from reprune.drift.dataset import DatasetExamples
 from reprune.drift.features import sample
 from reprune.drift.reference import LIMIT, Reference
 from reprune.onnx.export import export
-from reprune.tasks import Classification
 
 SEEN = 897
 
@@ -32,13 +33,13 @@ class Champion:
     images: torch.Tensor
     """Digits that the model has not seen, in random order."""
     labels: torch.Tensor
-    task = Classification()
+    signals = staticmethod(signals.classification)
 
     def window(self, chosen, change=lambda images: images):
-        return TensorDataset(change(self.images[chosen]), self.labels[chosen])
+        return DatasetExamples(TensorDataset(change(self.images[chosen]), self.labels[chosen]))
 
     def sample(self, chosen, change=lambda images: images):
-        return sample(self.window(chosen, change), self.model, self.task, limit=LIMIT, seed=0, name="window")
+        return sample(self.window(chosen, change), self.model, self.signals, limit=LIMIT, seed=0, name="window")
 
     def reference(self, chosen):
         return Reference(self.sample(chosen), of_file(self.model))

@@ -43,5 +43,5 @@ def test_embeddings_are_judged_together_and_an_older_reference_goes_without(cham
 
     kept = tuple(column for column in reference.columns if column.group != "embeddings")
     older = Reference(Sample.only(reference, kept), champion.reference(slice(0, 2)).model_sha256)
-    found = detect(older, champion.window(slice(300, 500)), champion.model, champion.task)
+    found = detect(older, champion.window(slice(300, 500)), champion.model, champion.signals)
     assert found.verdict == "no drift" and "embeddings" not in {test.group for test in found.tests}

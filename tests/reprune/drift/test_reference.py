@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+from reprune import signals
 from reprune.data import Data
 from reprune.digest import of_file
+from reprune.drift.dataset import DatasetExamples, freeze_reference
 from reprune.drift.decision import decide
 from reprune.drift.features import sample
-from reprune.drift.reference import Reference, freeze_reference
+from reprune.drift.reference import Reference
 from reprune.errors import IntegrityError
-from reprune.tasks import Classification
 
 
 def test_a_reference_comes_back_exactly_and_its_bytes_are_reproducible(champion, tmp_path):
@@ -47,7 +48,7 @@ def test_a_damaged_reference_is_told(champion, tmp_path, damage):
 def test_a_sample_is_bounded_and_depends_on_the_seed_alone(champion):
     window = champion.window(slice(None))
     one, same, other = (
-        sample(window, champion.model, champion.task, limit=100, seed=seed, name="window") for seed in (1, 1, 2)
+        sample(window, champion.model, champion.signals, limit=100, seed=seed, name="window") for seed in (1, 1, 2)
     )
     assert len(one) == 100
     np.testing.assert_array_equal(one.values, same.values)
@@ -62,8 +63,8 @@ def test_large_inputs_are_kept_as_summaries_alone(champion, tmp_path):
     images = torch.rand(40, 3, 64, 64)
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
     export(model, images[:2], tmp_path / "model.onnx")
-    window = TensorDataset(images, torch.zeros(40, dtype=torch.long))
-    found = sample(window, tmp_path / "model.onnx", champion.task, limit=40, seed=0, name="window")
+    window = DatasetExamples(TensorDataset(images, torch.zeros(40, dtype=torch.long)))
+    found = sample(window, tmp_path / "model.onnx", champion.signals, limit=40, seed=0, name="window")
     names = [column.name for column in found.columns]
     assert len([name for name in names if name.startswith("input[")]) == 64
     assert "input channel 2 mean" in names and "input roughness" in names
@@ -75,14 +76,13 @@ def test_tokens_are_watched_by_position_and_as_bags(champion, tmp_path):
     from torch import nn
 
     from reprune.onnx.export import export
-    from reprune.tasks import LanguageModeling
+    from reprune.signals import language_modeling
 
     tokens = torch.randint(0, 100, (40, 12), generator=torch.Generator().manual_seed(0))
     model = nn.Sequential(nn.Embedding(100, 8), nn.Linear(8, 100))
     export(model, tokens[:2], tmp_path / "model.onnx")
-    found = sample(
-        TensorDataset(tokens, tokens), tmp_path / "model.onnx", LanguageModeling(), limit=40, seed=0, name="window"
-    )
+    examples = DatasetExamples(TensorDataset(tokens, tokens))
+    found = sample(examples, tmp_path / "model.onnx", language_modeling, limit=40, seed=0, name="window")
     by_name = {column.name: found.values[:, i] for i, column in enumerate(found.columns)}
     np.testing.assert_array_equal(by_name["input[3]"], tokens[:, 3])
     np.testing.assert_allclose(
@@ -120,5 +120,5 @@ def test_the_shipped_digits_decide_as_the_story_goes(untrained, tmp_path, produc
     shutil.copy(path, tmp_path / "model.onnx")
     freeze_reference(digits, path).save(tmp_path / "reference.safetensors")
     where = {} if production == "load" else {"production": "reprune.workloads.digits.data:rotated"}
-    window = Data(digits.replace(splits=where)).production()
-    assert decide("1f3c09ab", tmp_path, window, Classification(), digits.drift).action == action
+    window = DatasetExamples(Data(digits.replace(splits=where)).production())
+    assert decide("1f3c09ab", tmp_path, window, signals.classification, digits.drift).action == action

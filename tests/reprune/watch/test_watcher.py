@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from reprune import signals
 from reprune.errors import IntegrityError
 from reprune.store import open_store
 from reprune.watch.clock import SteadyClock
@@ -116,10 +117,11 @@ def test_a_window_that_ends_the_monitor_again_and_again_is_passed_over(store, ke
     assert keeper.read().window_counts == {"broken": 1, "no drift": 1} and keeper.read().begun == {}
 
 
-def test_a_task_that_raises_breaks_the_window_and_not_the_monitor(store, keeper, watch, monkeypatch):
+def test_a_task_that_raises_breaks_the_window_and_not_the_monitor(store, keeper, tmp_path, monkeypatch):
+    production.promote(store, tmp_path / "champion")
     production.log_window(store, "a", seed=10)
-    monkeypatch.setattr("reprune.tasks.Classification.signals", lambda self, outputs: outputs.logits)
-    watch()
+    monkeypatch.setitem(signals.SHIPPED, "classification", lambda outputs: outputs.logits)
+    list(Watcher(production.workload(), store, keeper, SteadyClock()).look())
     (window,) = keeper.read().windows.values()
     assert window.verdict == "broken" and "judging it failed: AttributeError" in window.summary
 
