@@ -8,7 +8,7 @@ from torch.utils.data import default_collate
 
 from reprune.entrypoints import describe
 from reprune.errors import InputError
-from reprune.structure import call
+from reprune.structure import call, named_outputs
 from reprune.tasks import Task
 from reprune.validation.examples import Example
 
@@ -43,6 +43,7 @@ class Judge:
         if self._outputs is None:
             self._outputs = self._run(batch, spec)
             self._hold(batch, self._outputs, targets)
+            self._try_out(self._outputs, targets)
         elif torch.is_tensor(self._outputs):
             self._hold(batch, self._outputs[:1].expand(len(batch), *self._outputs.shape[1:]), targets)
 
@@ -66,6 +67,29 @@ class Judge:
             culprit = self._culprit(batch, outputs, targets)
             where = self._split if culprit is None else f"example {culprit} of {self._split}"
             raise InputError(f"{where}: {error.message}", error.remedy) from None
+
+    def _try_out(self, outputs: Any, targets: Any) -> None:
+        """Call the task's functions once, since the first need of some of them comes after the training."""
+        found = [tensor.numpy() for tensor in named_outputs(outputs).values()]
+        arrays = found[0] if len(found) == 1 else found
+        rows: dict[str, Any] = {}
+        for name, given in {"loss": (outputs, targets), "score": (outputs, targets), "signals": (arrays,)}.items():
+            try:
+                rows[name] = getattr(self._task, name)(*given)
+            except Exception as error:
+                what = "NumPy arrays" if name == "signals" else "tensors"
+                raise InputError(
+                    f"task: {name}() of {type(self._task).__name__} fails on the first batch of {self._split}: "
+                    f"{describe(error)}",
+                    f"It is given {what}; see reprune.tasks.Task.",
+                ) from error
+        for name, value in ({f"signals()[{key!r}]": it for key, it in rows.pop("signals").items()} | rows).items():
+            if tuple(value.shape) != (len(found[0]),):
+                raise InputError(
+                    f"task: {name} of {type(self._task).__name__} has the shape {list(value.shape)} for "
+                    f"{len(found[0])} examples.",
+                    "Return one number for each example.",
+                )
 
     def _culprit(self, batch: list[Example], outputs: Any, targets: Any) -> int | None:
         """Return the index of the first example that the task refuses on its own."""

@@ -36,7 +36,8 @@ def project(tmp_path, monkeypatch):
         name = f"project_{next(NUMBERS)}"
         (tmp_path / f"{name}.py").write_text(PROJECT + textwrap.dedent(changes))
         monkeypatch.syspath_prepend(tmp_path)
-        raw = {"name": "mine", "model": f"{name}:build", "data": f"{name}:load"} | keys
+        raw = {"name": "mine", "model": f"{name}:build", "data": f"{name}:load"}
+        raw |= {key: value.format(module=name) if isinstance(value, str) else value for key, value in keys.items()}
         return workload.parse(raw, origin="mine.yaml")
 
     return write

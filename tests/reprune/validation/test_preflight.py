@@ -185,6 +185,36 @@ def test_inputs_that_are_no_tensors(project):
     assert message == ("data: example 0 of train has a str as input; only tensors and numbers can be learnt from.")
 
 
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (
+            "def signals(self, outputs): return {'c': outputs.softmax(dim=1)}",
+            "signals() of Own fails on the first batch",
+        ),
+        (
+            "def loss(self, outputs, targets): return super().loss(outputs, targets).mean()",
+            "loss of Own has the shape []",
+        ),
+        ("def signals(self, outputs): return {'all': outputs}", "signals()['all'] of Own has the shape [64, 3]"),
+    ],
+)
+def test_a_task_that_fails_is_told_before_anything_is_trained(project, method, message):
+    workload = project(
+        f"""
+        from reprune.tasks import Classification
+
+        class Own(Classification):
+            {method}
+
+        def load(split):
+            return TensorDataset(*tensors(split))
+        """,
+        task="{module}:Own",
+    )
+    assert message in refused(workload)
+
+
 @pytest.mark.parametrize("kind", ["DataLoader", "IterableDataset", "dict", "tuple"])
 def test_every_form_of_data_that_the_contract_allows(project, kind):
     workload = project(f"""
