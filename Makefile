@@ -47,8 +47,7 @@ test-containers: $(STAMP) ## Run the loop in containers, on the engine that DOCK
 	$(BIN)/pytest -m "slow or not slow" tests/containers
 
 lock: ## Write what goes into the images; TORCH_CPU says where torch without CUDA is
-	@set -e; cd manifests/images; for lock in build runtime; do $(COMPILE) $$lock.in -o $$lock.lock; done; \
-	$(COMPILE) $(X86) $(TORCH_CPU) monitor.in -o monitor.lock; \
+	@set -e; cd manifests/images; for lock in build runtime monitor; do $(COMPILE) $$lock.in -o $$lock.lock; done; \
 	$(COMPILE) $(X86) $(TORCH_CPU) ../../pyproject.toml -o train-cpu.lock; \
 	$(COMPILE) $(X86) --override cuda-overrides.in ../../pyproject.toml cuda.in -o train-cuda.lock
 

@@ -1,8 +1,7 @@
 """Re-prunes on a Kubeflow Pipelines server."""
 
 from reprune.errors import InputError
-from reprune.pipelines.scheduling import name_of
-from reprune.pipelines.server import Run, Server
+from reprune.pipelines.server import Run, Server, name_of
 from reprune.watch.state import Launch, Outcome
 
 
@@ -14,7 +13,7 @@ class Kubeflow:
 
     Args:
         workload: Name of the workload.
-        host: Address of the server; by default what the environment says.
+        host: Address of the server; by default what KF_PIPELINES_ENDPOINT says.
         namespace: The profile's namespace, where Kubeflow has several users.
         service_account: Under which the run is.
     """

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from reprune.cron import Cron
 from reprune.errors import ConflictError, InputError
 from reprune.pipelines.compiling import compile_pipeline
-from reprune.pipelines.server import Run, Schedule, Server
+from reprune.pipelines.server import Run, Schedule, Server, name_of
 from reprune.workload import Workload
 
 NEW = "(new)"
@@ -29,11 +29,6 @@ class Published:
     version_id: str
     version: str
     experiment_id: str
-
-
-def name_of(workload: str) -> str:
-    """Return what a workload's pipeline and its experiment are called."""
-    return f"reprune-{workload}"
 
 
 def publish(server: Server, workload: Workload, *, store: str, image: str | None = None) -> Published:

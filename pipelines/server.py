@@ -1,23 +1,26 @@
-"""A Kubeflow Pipelines server, through kfp's own client; whatever fails says what to do about it."""
+"""A Kubeflow Pipelines server, through the API client that kfp is made on; whatever fails says what to do about it.
+
+kfp itself is not imported: the monitor starts runs without it, and without the Kubernetes and Google clients it brings.
+"""
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import kfp
 import kfp_server_api
 import urllib3
-from kfp.client import KF_PIPELINES_SA_TOKEN_PATH, ServiceAccountTokenVolumeCredentials
 from pydantic import BaseModel
 
-from reprune.errors import ClusterError
+from reprune.errors import ClusterError, InputError
 from reprune.pipelines.refusals import COOKIES, TOKEN, reason, refused
 
 ENDPOINT = "KF_PIPELINES_ENDPOINT"
+TOKEN_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
+"""Environment variable with the path of a pod's own token, where it is not at the usual place; both are kfp's."""
+USUAL_TOKEN_FILE = "/var/run/secrets/kubeflow/pipelines/token"
 TIMEOUT = (5, 60)
 """Seconds to connect, and to wait for an answer."""
 
@@ -59,27 +62,22 @@ class Schedule(BaseModel):
     service_account: str
 
 
-class _Client(kfp.Client):
-    """kfp's client, but for its five tries of five seconds each before it says that a server cannot be reached."""
-
-    def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
-        """Return how the server is; kfp would make an empty object of any page of HTML."""
-        health, _, headers = self._healthz_api.healthz_service_get_healthz_with_http_info(_request_timeout=TIMEOUT)
-        if "json" not in headers.get("Content-Type", ""):
-            raise ValueError(f"it answers with {headers.get('Content-Type') or 'something without a type'}")
-        return health
+def name_of(workload: str) -> str:
+    """Return what a workload's pipeline and its experiment are called."""
+    return f"reprune-{workload}"
 
 
 class Server:
     """Pipelines, runs and schedules of a server.
 
     Args:
-        host: URL of the API or of the dashboard; by default what KF_PIPELINES_ENDPOINT, the pod or kubeconfig says.
+        host: URL of the API or of the dashboard; by default what KF_PIPELINES_ENDPOINT says.
         namespace: The profile's namespace, where Kubeflow has several users.
         dry_run: Whether changes are only told.
         tell: Takes each change, as a sentence.
 
     Raises:
+        InputError: No server is named.
         ClusterError: The server cannot be reached, or refuses.
     """
 
@@ -91,25 +89,17 @@ class Server:
         dry_run: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.host = host or os.environ.get(ENDPOINT) or "the address of this pod or of kubeconfig"
-        self.dry_run = dry_run
-        self._tell = tell
-        in_pod = Path(os.environ.get("KF_PIPELINES_SA_TOKEN_PATH", KF_PIPELINES_SA_TOKEN_PATH)).is_file()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            client = self._ask(
-                "look at the server",
-                _Client,
-                host=host,
-                existing_token=os.environ.get(TOKEN),
-                cookies=os.environ.get(COOKIES),
-                ssl_ca_cert=os.environ.get("SSL_CERT_FILE"),
-                credentials=ServiceAccountTokenVolumeCredentials() if in_pod else None,
-                ui_host=host,
+        self.host = host or os.environ.get(ENDPOINT) or ""
+        if not self.host:
+            raise InputError(
+                "No Kubeflow Pipelines server is named.",
+                f"Give --host or {ENDPOINT}, as in http://localhost:8080 after "
+                "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80",
             )
-        self._ask("look at the server", client.get_kfp_healthz)
-        self.namespace = namespace or client.get_user_namespace() or None
-        api = client._run_api.api_client  # the one place where the client's connection is to be had
+        self.namespace, self.dry_run = namespace, dry_run
+        self._tell = tell
+        api = kfp_server_api.ApiClient(_configuration(self.host), cookie=os.environ.get(COOKIES))
+        self._ask("look at the server", _healthz, api=api)
         self._pipelines = kfp_server_api.PipelineServiceApi(api)
         self._uploads = kfp_server_api.PipelineUploadServiceApi(api)
         self._experiments = kfp_server_api.ExperimentServiceApi(api)
@@ -243,7 +233,7 @@ class Server:
     def create_schedule(self, name: str, cron: str, *, pipeline_id: str, experiment_id: str, **settings: Any) -> None:
         """Start the newest version of a pipeline again and again, one run at a time, never for missed times.
 
-        `kfp.Client.create_recurring_run` asks for a version, to which the schedule would then be pinned for ever.
+        kfp's own `create_recurring_run` asks for a version, to which the schedule would then be pinned for ever.
         """
         body = kfp_server_api.V2beta1RecurringRun(
             display_name=name,
@@ -306,6 +296,27 @@ class Server:
                 f"What answers at {self.host} is not the API of Kubeflow Pipelines 2 ({error}).",
                 f"Check --host. A login page in front of it needs {TOKEN} or {COOKIES}.",
             ) from None
+
+
+def _configuration(host: str) -> Any:
+    """Return how a server is spoken to: with the token given, or the pod's own, which is read anew each time."""
+    config = kfp_server_api.Configuration(host=(host if "://" in host else f"https://{host}").rstrip("/"))
+    config.ssl_ca_cert = os.environ.get("SSL_CERT_FILE")
+    given, file = os.environ.get(TOKEN), Path(os.environ.get(TOKEN_FILE) or USUAL_TOKEN_FILE)
+    if given or file.is_file():
+        config.api_key_prefix["authorization"] = "Bearer"
+        config.api_key["authorization"] = given or file.read_text().strip()
+    if not given and file.is_file():
+        config.refresh_api_key_hook = lambda it: it.api_key.update(authorization=file.read_text().strip())
+    return config
+
+
+def _healthz(api: Any) -> None:
+    """Ask whether the server is one; any page of HTML would pass for an empty answer."""
+    health = kfp_server_api.HealthzServiceApi(api)
+    _, _, headers = health.healthz_service_get_healthz_with_http_info(_request_timeout=TIMEOUT)
+    if "json" not in headers.get("Content-Type", ""):
+        raise ValueError(f"it answers with {headers.get('Content-Type') or 'something without a type'}")
 
 
 def _reference(pipeline_id: str, version_id: str | None = None) -> Any:

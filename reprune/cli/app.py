@@ -23,7 +23,7 @@ from reprune.cli import (
     serving,
     workload,
 )
-from reprune.errors import Evicted, RepruneError
+from reprune.errors import Evicted, InputError, RepruneError
 from reprune.events import ask_to_stop
 
 app = typer.Typer(
@@ -76,6 +76,17 @@ def main() -> NoReturn:
     except RepruneError as error:
         _show(error)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name in ("", "reprune"):
+            raise
+        _show(
+            InputError(
+                f"This needs {name}, which is not installed here.",
+                "The images reprune-runtime and reprune-monitor hold what their own work needs; reprune-train has all.",
+            )
+        )
+        sys.exit(InputError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

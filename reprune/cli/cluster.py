@@ -21,7 +21,7 @@ HostOption = Annotated[
     typer.Option(
         "--host",
         envvar="KF_PIPELINES_ENDPOINT",
-        help="URL of Kubeflow Pipelines; by default what the pod or kubeconfig says.",
+        help="URL of Kubeflow Pipelines.",
         metavar="URL",
         show_default=False,
     ),
@@ -133,10 +133,11 @@ def runs(
     from rich.table import Table
 
     from reprune.pipelines import scheduling
+    from reprune.pipelines.server import name_of
 
     server = _server(host, namespace, dry_run=True)
     found = scheduling.runs(server, workload)[:limit]
-    pipeline_id = server.pipeline(scheduling.name_of(workload))
+    pipeline_id = server.pipeline(name_of(workload))
     schedules = [it for it in server.schedules(pipeline_id) if it.enabled] if pipeline_id else []
     if as_json:
         document = {"runs": [it.model_dump(mode="json") for it in found], "schedules": [it.cron for it in schedules]}

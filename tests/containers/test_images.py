@@ -6,10 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pyarrow as pa
 import pytest
 from onnx import helper, numpy_helper
+from pyarrow import csv, parquet
 
 from reprune import __version__
+from reprune.store import open_store
+from tests.monitoring import production
+from tests.monitoring.test_without_torch import WORK
 
 TARGETS = ("runtime", *(pytest.param(it, marks=pytest.mark.slow) for it in ("monitor", "train")))
 every_image = pytest.mark.parametrize("target", TARGETS)
@@ -60,8 +65,9 @@ def test_no_tool_to_build_or_install_is_left_in_what_was_added_to_the_base(image
     assert not {"wheels", "src", "locks"} & set(inside(name, "ls", "/", entrypoint="").split())
 
 
-def test_the_image_without_torch_is_small(engine, image):
-    assert engine.images.get(image("runtime")).attrs["Size"] < 600e6
+@pytest.mark.parametrize("target", TARGETS[:2])
+def test_images_without_torch_are_small(engine, image, target):
+    assert engine.images.get(image(target)).attrs["Size"] < 600e6
 
 
 @every_image
@@ -86,3 +92,21 @@ def test_the_runtime_times_onnx_files(image, inside, tmp_path):
     models = {str(tmp_path): {"bind": "/models", "mode": "ro"}}
     command = ("reprune", "benchmark", "/models/wide.onnx", "/models/narrow.onnx", "--seconds", "1", "--json")
     assert "narrow" in inside(image("runtime"), *command, volumes=models, user="12345")
+
+
+@pytest.mark.slow
+def test_the_monitor_judges_windows_of_every_format(image, inside, tmp_path):
+    store = open_store(tmp_path / "store")
+    production.promote(store, tmp_path / "champion")
+    calm, moved = production.inputs(100, seed=10), production.inputs(100, seed=11, shift=2.0)
+    production.log_window(store, "1-arrays", seed=10)
+    folder = next((tmp_path / "store" / "logs" / production.NAME).iterdir())
+    parquet.write_table(pa.table({"input": list(moved)}), folder / "2-rows.parquet")
+    csv.write_csv(pa.table({"score": calm[:, 0]}), folder / "3-scores.csv")
+    for path in (tmp_path, *tmp_path.parents[:2], *tmp_path.rglob("*")):
+        path.chmod(0o777)
+    volumes = {str(tmp_path / "store"): {"bind": "/store", "mode": "rw"}}
+    work = inside(image("monitor"), "python3", "-c", WORK, "/store", "{}", entrypoint="", volumes=volumes)
+    first, second, third, requests = work.splitlines()
+    assert first.startswith("no drift") and second.startswith("drift") and requests == "[]"
+    assert third.startswith("broken 3-scores.csv lacks input"), "it was read, and has no inputs"

@@ -11,7 +11,7 @@ from tests.monitoring import production
 WORK = """
 import sys
 
-ABSENT = ("torch", "pandas", "sklearn", "matplotlib", "onnxscript", "sympy")
+ABSENT = ("torch", "kfp", "kubernetes", "pandas", "sklearn", "matplotlib", "onnxscript", "sympy")
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -64,3 +64,10 @@ def test_windows_are_judged_and_a_re_prune_is_asked_for(work, tmp_path):
 def test_a_task_of_one_s_own_is_refused_at_the_start(work):
     done = work(task="mine:Task")
     assert done.returncode and "InputError: task: 'mine:Task' is a task of your own, which needs torch" in done.stderr
+
+
+def test_a_command_that_needs_what_is_left_out_says_so():
+    code = "import sys; sys.modules['kfp'] = None; sys.argv = ['reprune', 'run', 'digits']; import reprune.__main__"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and "This needs kfp, which is not installed here" in done.stderr
+    assert "reprune-train" in done.stderr and "Traceback" not in done.stderr
