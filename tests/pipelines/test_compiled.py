@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from reprune import workload
+from reprune.errors import InputError
 from reprune.pipelines.compiling import compile_pipeline
 from reprune.step import Step
 
@@ -101,3 +102,21 @@ def test_a_folder_of_the_image_is_named_as_it_is(tmp_path):
     loaded = workload.load("digits").replace(code="/opt/somewhere/else")
     spec = compiled(loaded, tmp_path)
     assert "/opt/somewhere/else" in spec["root"]["inputDefinitions"]["parameters"]["workload"]["defaultValue"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"), [({"weights": "dense.safetensors"}, "weights"), ({"splits": {"test": "t.npz"}}, "splits.test")]
+)
+def test_files_of_this_machine_are_refused_and_those_of_the_image_are_not(tmp_path, changes, told):
+    (name,) = changes["splits"].values() if "splits" in changes else changes.values()
+    raw = {"name": "mine", "model": "nowhere:build", "data": "nowhere:load"}
+
+    def load(changes):
+        (tmp_path / "workload.yaml").write_text(yaml.safe_dump(raw | changes))
+        return workload.load(str(tmp_path / "workload.yaml"))
+
+    with pytest.raises(InputError, match=rf"{told}: {tmp_path}/{name} is a file of this machine") as error:
+        compiled(load(changes), tmp_path)
+    assert "into the image" in error.value.remedy
+    elsewhere = {"weights": "/models/x.safetensors", "splits": {"train": "/data/x.npz", "test": "nowhere:test"}}
+    assert "/models/x.safetensors" in json.dumps(compiled(load(elsewhere), tmp_path))
