@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprune.drift.frame import Field
-from reprune.drift.statistics import standardized
+from reprune.drift.statistics import normal_scores, standardized
 from reprune.drift.summary import STEPS, Summary
 from reprune.drift.verdict import Effect
 
@@ -32,7 +32,8 @@ def effect(reference: Summary, window: Summary, column: int) -> Effect:
 def separability(reference: Summary, window: Summary, columns: list[int]) -> float | None:
     """Return the area under the curve of a linear classifier of window against reference, cross-validated.
 
-    The classifier two-sample test's statistic (Lopez-Paz & Oquab, 2017, ICLR), with a linear discriminant.
+    The classifier two-sample test's statistic (Lopez-Paz & Oquab, 2017, ICLR), with a linear discriminant of
+    normal scores, so that outliers and infinities weigh no more than their rank.
 
     Args:
         reference: Its sample is used.
@@ -41,7 +42,8 @@ def separability(reference: Summary, window: Summary, columns: list[int]) -> flo
     """
     if not columns:
         return None
-    values = standardized(np.concatenate([part.sample[:, columns] for part in (reference, window)])).astype(np.float64)
+    pooled = np.concatenate([part.sample[:, columns] for part in (reference, window)])
+    values = standardized(normal_scores(pooled)).astype(np.float64)
     inside = np.repeat([False, True], [len(reference.sample), len(window.sample)])
     fold = np.concatenate([np.arange(len(part.sample)) % FOLDS for part in (reference, window)])
     scores = np.zeros(len(values))

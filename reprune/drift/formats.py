@@ -1,5 +1,6 @@
 """Files of rows, read a bounded number of rows at a time: Parquet, CSV, NPZ."""
 
+import re
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -30,6 +31,10 @@ VALUES = 1 << 22
 
 MISSING = ("", "NA", "NaN", "nan", "null", "None")
 """What a CSV file writes where a value is missing."""
+
+TWICE = "two columns have the same name"
+
+_PLACE = re.compile(r"In CSV column #([0-9]+): ")
 
 Column: TypeAlias = "pa.Array | NDArray[np.generic]"
 """One value a row, or an array ``[N, ...]``."""
@@ -69,15 +74,21 @@ def _parquet(path: Path, numbers: Mapping[str, bool], skip: Collection[str]) -> 
 
 def _csv(path: Path, numbers: Mapping[str, bool], skip: Collection[str]) -> Iterator[Batch]:
     with pa.csv.open_csv(path) as first:  # guesses types from the first block, which later rows may belie
+        header = first.schema.names
+        if len(set(header)) < len(header):
+            raise ValueError(TWICE)
         guessed = {field.name: _guess(field) for field in first.schema if field.name not in skip}
     types = guessed | {name: pa.float64() if number else pa.string() for name, number in numbers.items()}
     convert = pa.csv.ConvertOptions(
         column_types=types, include_columns=list(guessed), strings_can_be_null=True, null_values=MISSING
     )
-    with pa.csv.open_csv(path, convert_options=convert) as file:
-        for batch in file:
-            if len(batch):
-                yield _split(batch)
+    try:
+        with pa.csv.open_csv(path, convert_options=convert) as file:
+            for batch in file:
+                if len(batch):
+                    yield _split(batch)
+    except pa.ArrowInvalid as error:  # says which column by its place
+        raise ValueError(_PLACE.sub(lambda found: f"column {header[int(found[1])]!r}: ", str(error))) from None
 
 
 def _guess(field: pa.Field) -> pa.DataType:
@@ -123,7 +134,7 @@ class _Array:
 
 def _split(batch: pa.RecordBatch) -> Batch:
     if len(set(batch.schema.names)) < len(batch.schema.names):
-        raise ValueError("two columns have the same name")
+        raise ValueError(TWICE)
     columns: Batch = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         kind = column.type

@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from reprune import digest
 from reprune.drift import cells
 from reprune.drift.policy import Group
 from reprune.drift.table import Categories, Values, group_of
@@ -72,11 +71,6 @@ class Frame:
     """
 
     fields: tuple[Field, ...]
-
-    @cached_property
-    def sha256(self) -> str:
-        """Digest; summaries merge only where it is the same."""
-        return digest.of_json(self.describe())
 
     def describe(self) -> list[dict[str, Any]]:
         """Return the frame as JSON."""

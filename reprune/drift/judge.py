@@ -2,9 +2,9 @@
 
 Where the sample of either holds every row, all tests are calibrated together by permutation of the samples (see
 `permutation`): exact at any size. Where both are larger, each column is tested on all rows, by Kolmogorov-Smirnov and
-G with their limiting distributions and Bonferroni's correction, on half of the false-alarm rate; joint tests look at
-the samples, on the other half. Labels come late and not for all rows: what needs them is tested on the rows that have
-them, on a share of the rate too.
+chi-square with their limiting distributions and Bonferroni's correction, on half of the false-alarm rate; joint tests
+look at the samples, on the other half. Labels come late and not for all rows: what needs them is tested on the rows
+that have them, on a share of the rate too.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,14 @@ from reprune.drift.histograms import histograms
 from reprune.drift.permutation import calibrate
 from reprune.drift.policy import DriftPolicy, Group
 from reprune.drift.quality import quality
-from reprune.drift.statistics import AndersonDarling, LikelihoodRatio, MaximumMeanDiscrepancy, Statistic, standardized
+from reprune.drift.statistics import (
+    AndersonDarlingKlotz,
+    ChiSquare,
+    Dependence,
+    MaximumMeanDiscrepancy,
+    Statistic,
+    standardized,
+)
 from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport, DriftTest, Method
 from reprune.errors import InputError
@@ -27,8 +34,11 @@ from reprune.errors import InputError
 LATE: tuple[Group, ...] = ("labels", "quality")
 """Groups whose values come later, for some rows."""
 
-JOINT: dict[Group, str] = {"inputs": "all inputs jointly", "embeddings": "embeddings jointly"}
-"""Groups whose numbers are also, or only, looked at together."""
+JOINT: dict[Group, dict[Method, str]] = {
+    "inputs": {"MMD²": "all inputs jointly", "dependence": "correlations of inputs"},
+    "embeddings": {"MMD²": "embeddings jointly", "dependence": "correlations of embeddings"},
+}
+"""Groups whose numbers are also, or only, looked at together, and how."""
 
 JOINT_ROWS = 1000
 """Rows of either sample that joint tests look at where both data are larger than their samples: their cost grows with
@@ -119,7 +129,7 @@ def inconclusive(reference: int, window: int, policy: DriftPolicy, notes: Sequen
 def _aligned(reference: Summary, window: Summary, policy: DriftPolicy) -> tuple[Summary, Summary]:
     window = watched(window, policy)
     reference = reference.only([field.name for field in window.frame.fields])
-    if reference.frame.sha256 != window.frame.sha256:
+    if reference.frame != window.frame:
         raise InputError(
             "The window was summarised for another reference.",
             "Summarise it for the reference that it is compared with.",
@@ -182,11 +192,14 @@ def _stages(reference: Summary, window: Summary, policy: DriftPolicy) -> list[St
     late = [i for i, f in fields if f.group in LATE and _partial(reference, window, i)]
     alone = [(i, f) for i, f in fields if f.group != "embeddings" and i not in late]
     marginal = tuple(
-        Named(f.name, f.group, "G" if f.categorical else "Anderson-Darling" if complete else "Kolmogorov-Smirnov", i)
+        Named(f.name, f.group, _method(f) if complete or f.categorical else "Kolmogorov-Smirnov", i)
         for i, f in sorted(alone, key=lambda it: it[1].categorical)
     )
     joint = tuple(
-        Named(name, group, "MMD²") for group, name in JOINT.items() if len(_numbers(reference.frame.fields, group)) > 1
+        Named(name, group, method)
+        for group, names in JOINT.items()
+        if len(_numbers(reference.frame.fields, group)) > 1
+        for method, name in names.items()
     )
     rows = [np.arange(len(summary.sample)) for summary in (reference, window)]
     stages = (
@@ -198,15 +211,17 @@ def _stages(reference: Summary, window: Summary, policy: DriftPolicy) -> list[St
     known = [np.asarray((~np.isnan(part.sample[:, late])).all(axis=1)) for part in (reference, window)]
     if late and min(rows.sum() for rows in known) >= policy.minimum_examples:
         tests = (
-            Named(reference.frame.fields[i].name, reference.frame.fields[i].group, _method(reference, i), i)
+            Named(
+                reference.frame.fields[i].name, reference.frame.fields[i].group, _method(reference.frame.fields[i]), i
+            )
             for i in late
         )
         stages.append(Stage(tuple(tests), *known))
     return stages
 
 
-def _method(reference: Summary, column: int) -> Method:
-    return "G" if reference.frame.fields[column].categorical else "Anderson-Darling"
+def _method(field: Field) -> Method:
+    return "chi-square" if field.categorical else "Anderson-Darling, Klotz"
 
 
 def _partial(reference: Summary, window: Summary, column: int) -> bool:
@@ -219,15 +234,17 @@ def _numbers(fields: Sequence[Field], group: Group) -> list[int]:
 
 def _statistics(tests: Sequence[Named], fields: Sequence[Field], pooled: NDArray[np.float64]) -> list[Statistic]:
     """Return the statistics of the tests, in their order."""
-    amounts = [test.column for test in tests if test.column is not None and test.method == "Anderson-Darling"]
-    statistics: list[Statistic] = [AndersonDarling(pooled[:, amounts])] if amounts else []
-    statistics += [LikelihoodRatio(pooled[:, test.column]) for test in tests if test.method == "G"]
+    amounts = [test.column for test in tests if test.column is not None and test.method == "Anderson-Darling, Klotz"]
+    statistics: list[Statistic] = [AndersonDarlingKlotz(pooled[:, amounts])] if amounts else []
+    statistics += [ChiSquare(pooled[:, test.column]) for test in tests if test.method == "chi-square"]
     for test in tests:
+        columns = _numbers(fields, test.group)
         if test.method == "MMD²":
-            columns = _numbers(fields, test.group)
             units = np.array([[fields[i].centre, fields[i].scale] for i in columns])
             scaled = np.clip((pooled[:, columns] - units[:, 0]) / units[:, 1], -FURTHEST, FURTHEST)
             statistics.append(MaximumMeanDiscrepancy(standardized(scaled)))
+        elif test.method == "dependence":
+            statistics.append(Dependence(pooled[:, columns]))
     return statistics
 
 

@@ -26,7 +26,7 @@ def calibrate(reference: Summary, window: Summary, columns: Sequence[int], *, fa
     found = []
     for column in columns:
         before, now = reference.counts[column].astype(np.float64), window.counts[column].astype(np.float64)
-        test = _likelihood_ratio if reference.frame.fields[column].categorical else _kolmogorov_smirnov
+        test = _chi_square if reference.frame.fields[column].categorical else _kolmogorov_smirnov
         found.append(test(before, now, each))
     observed, thresholds, p_values = np.array(found, dtype=np.float64).T
     return Calibrated(observed, thresholds, p_values, np.minimum(p_values * len(columns), 1))
@@ -42,12 +42,12 @@ def _kolmogorov_smirnov(
     return float(distance), float(special.kolmogi(rate) / effective), float(special.kolmogorov(distance * effective))
 
 
-def _likelihood_ratio(before: NDArray[np.float64], now: NDArray[np.float64], rate: float) -> tuple[float, float, float]:
+def _chi_square(before: NDArray[np.float64], now: NDArray[np.float64], rate: float) -> tuple[float, float, float]:
     table = _with_rare_ones_merged(np.stack([before, now]))
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
-    g = float(2 * special.xlogy(table, table / expected).sum())
+    statistic = float((np.square(table - expected) / expected).sum())
     freedom = max(table.shape[1] - 1, 1)
-    return max(g, 0.0), float(special.chdtri(freedom, rate)), float(special.chdtrc(freedom, max(g, 0.0)))
+    return statistic, float(special.chdtri(freedom, rate)), float(special.chdtrc(freedom, statistic))
 
 
 def _with_rare_ones_merged(table: NDArray[np.float64]) -> NDArray[np.float64]:

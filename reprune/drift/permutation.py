@@ -21,6 +21,9 @@ CHUNK = 500
 EXCEEDANCES = 20
 """Chance deals expected beyond the threshold: enough to place it."""
 
+USUAL = 0.99
+"""Share of the deals that the scale of a statistic is taken from."""
+
 
 @dataclass(frozen=True)
 class Calibrated:
@@ -54,11 +57,10 @@ def calibrate(
     """
     deals = permutations(false_alarm_rate)
     rng = np.random.default_rng(seed)
-    observed = np.repeat(np.array([0, 1], dtype=np.float32), [reference, window])[:, None]
+    observed = np.repeat(np.array([0, 1], dtype=np.float32), [reference, window])[None, :]
     rows = [_evaluate(statistics, observed)]
     for start in range(0, deals, CHUNK):
-        dealt = np.repeat(observed, min(CHUNK, deals - start), axis=1)
-        rows.append(_evaluate(statistics, rng.permuted(dealt, axis=0)))
+        rows.append(_evaluate(statistics, _deal(rng, min(CHUNK, deals - start), reference, window)))
     values = np.concatenate(rows).astype(np.float64)
 
     surprise, scales = _one_scale(values)
@@ -75,6 +77,13 @@ def calibrate(
 def permutations(false_alarm_rate: float) -> int:
     """Return how many deals place a threshold for this rate: 1,999 for 1 %."""
     return max(math.ceil(EXCEEDANCES / false_alarm_rate) - 1, 999)
+
+
+def _deal(rng: np.random.Generator, deals: int, reference: int, window: int) -> Array:
+    """Return random labellings, ``[deals, N]``: the window's are the examples that drew the smallest numbers."""
+    drawn = rng.integers(0, 1 << 32, (deals, reference + window), dtype=np.uint32)
+    last = np.partition(drawn, window - 1, axis=1)[:, window - 1 : window]
+    return (drawn <= last).astype(np.float32)
 
 
 def _evaluate(statistics: Sequence[Statistic], windows: Array) -> Array:
@@ -101,7 +110,10 @@ class _Gamma:
 
 
 def _one_scale(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], _Gamma]:
-    mean, variance = values.mean(axis=0), values.var(axis=0)
+    # What was observed may lie far outside the null: cut off, so that it does not set the scale that it is put on.
+    usual = np.minimum(values, np.quantile(values, USUAL, axis=0))
+    usual = np.where(usual.var(axis=0) > 0, usual, values)
+    mean, variance = usual.mean(axis=0), usual.var(axis=0)
     constant = variance <= 1e-12 * np.square(mean)
     mean, variance = np.where(constant, 1, mean), np.where(constant, 1, variance)
     gamma = _Gamma(shape=mean**2 / variance, scale=variance / mean)

@@ -85,6 +85,11 @@ def load_reference(name: str, store: Store, scratch: Path, *, ignore: Sequence[s
         folder = Registry(store, workload).fetch(chosen, scratch / "version", only=[REFERENCE])
         return _of_champion(folder / REFERENCE)
     if not name.endswith(".safetensors"):
+        if "/" not in name and not Path(name).exists():
+            raise InputError(
+                f"There is no file or folder {name}, and no workload {name} with a champion in {store.uri}.",
+                "Name data, a .safetensors reference, or a workload that has a champion (--store).",
+            )
         return windows.summarize_reference(windows.find(name, scratch), ignore=ignore)
     scratch.mkdir(parents=True, exist_ok=True)
     path = fetch_file(name, scratch)

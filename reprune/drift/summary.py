@@ -94,7 +94,7 @@ def merge(one: Summary, other: Summary) -> Summary:
     Raises:
         InputError: They are of different frames, or have rows in common.
     """
-    if one.frame.sha256 != other.frame.sha256:
+    if one.frame != other.frame:
         raise InputError(
             "Summaries made for different references, or of different columns, cannot be merged.",
             "Summarise every part for the same reference, and give every part the same columns.",

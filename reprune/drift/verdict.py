@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune.drift.policy import Group
 
-Method = Literal["Anderson-Darling", "Kolmogorov-Smirnov", "G", "MMD²"]
+Method = Literal["Anderson-Darling, Klotz", "Kolmogorov-Smirnov", "chi-square", "MMD²", "dependence"]
 
 
 class Effect(BaseModel):

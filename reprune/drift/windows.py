@@ -182,7 +182,10 @@ def _shared(frame: Frame, first: Chunk, window: Window, ignore: Sequence[str]) -
     notes = [f"not in the reference, so not compared: {_listed(extra)}"] if extra else []
     if absent:
         notes.append(f"not in the window, so not compared: {_listed([field.name for field in absent])}")
-    return frame.only(tuple(name for name in known if name in first.columns)), tuple(notes)
+    shared = tuple(name for name in known if name in first.columns)
+    if not shared:
+        raise InputError(f"No column of {window.name} is left to compare.", "Leave fewer out (--ignore).")
+    return frame.only(shared), tuple(notes)
 
 
 def _complete(first: Chunk, rest: Iterator[Chunk], frame: Frame, window: Window) -> Iterator[Chunk]:

@@ -168,6 +168,24 @@ def test_text_where_numbers_belong_is_named(tmp_path, reference, suffix):
         read(frame, tmp_path / f"w.{suffix}", tmp_path, reference)
 
 
+def test_a_column_that_cannot_be_read_is_named(tmp_path, reference):
+    frame = table()
+    frame["age"] = ["old"] * ROWS
+    with pytest.raises(InputError, match="column 'age'.*'old'"):
+        summarize_window(found(write(frame, tmp_path / "w.csv"), tmp_path), reference.frame)
+
+
+def test_two_columns_of_one_name_and_none_to_compare_are_refused(tmp_path, reference):
+    path = write(table(), tmp_path / "w.csv")
+    header, rest = path.read_text().split("\n", 1)
+    names = header.split(",")
+    with pytest.raises(InputError, match="No column of"):
+        summarize_window(found(path, tmp_path), reference.frame.only(()))
+    path.write_text(f"{','.join([names[0], *names[:-1]])}\n{rest}")
+    with pytest.raises(InputError, match="the same name"):
+        summarize_window(found(path, tmp_path), reference.frame)
+
+
 def test_windows_without_what_is_needed_are_refused(tmp_path, reference):
     with pytest.raises(InputError, match=r"lacks 'age', 'colour'"):
         read(table().drop(columns=["age", "colour"]), tmp_path / "w.parquet", tmp_path, reference)
