@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from reprune import words
 from reprune.advice.facts import Facts
-from reprune.gate import words
 from reprune.workload import Budget
 
 TRAINING = ("structured", "heads", "structured+int8")

@@ -87,7 +87,7 @@ def _show(console: "Console", advice: "Advice") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from reprune.gate import words
+    from reprune import words
 
     low, high = advice.control
     console.print(f"[bold]{advice.target}[/bold], dense {words.seconds(advice.dense_seconds)}", soft_wrap=True)

@@ -156,7 +156,7 @@ def _show(console: "Console", measured: "Benchmark") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from reprune.gate import words
+    from reprune import words
     from reprune.hardware.benchmark import CONTROL
 
     table = Table(box=None, padding=(0, 1), header_style="dim")

@@ -183,7 +183,7 @@ def _show(console: "Console", analysis: "Analysis", cost: "Counts", inputs: str)
     from rich.table import Table
     from rich.text import Text
 
-    from reprune.gate import words
+    from reprune import words
     from reprune.pruning.table import amount
 
     groups = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))

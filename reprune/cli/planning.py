@@ -232,7 +232,7 @@ def _show_curves(console: "Console", curves: "Sensitivity") -> None:
 
 
 def _show_plan(console: "Console", made: "Plan", *, accuracy_drop: float) -> None:
-    from reprune.gate import words
+    from reprune import words
 
     console.print(_costs(made))
     console.print(_widths(made))
@@ -264,7 +264,7 @@ def _table(*headings: str) -> Any:
 
 
 def _costs(made: "Plan") -> Any:
-    from reprune.gate import words
+    from reprune import words
 
     table = _table("", "dense", "budget", "predicted", "measured", "ratio")
     measured = made.measured_latency_seconds or (None,) * len(made.targets)
@@ -292,7 +292,7 @@ def _widths(made: "Plan") -> Any:
 
 
 def _alternatives(made: "Plan") -> Any:
-    from reprune.gate import words
+    from reprune import words
 
     table = _table("instead", "latency", "measured", "rise of loss", "size")
 

@@ -108,7 +108,7 @@ def _show(console: "Console", found: "Profiled") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from reprune.gate import words
+    from reprune import words
     from reprune.hardware.profile_summary import by_kind, summarize
 
     table = Table(box=None, padding=(0, 1), header_style="dim")

@@ -326,6 +326,6 @@ def _moment(iso: str) -> str:
 
 
 def _size(size_bytes: int) -> str:
-    from reprune.gate.words import size
+    from reprune.words import size
 
     return size(size_bytes)

@@ -194,7 +194,7 @@ def _last_error(log: Path) -> str:
 
 
 def _show_time(console: "Console", seconds: float, work: float, log: Path) -> None:
-    from reprune.gate.words import clock
+    from reprune.words import clock
 
     outside = max(seconds - work, 0.0)
     console.print(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from reprune.gate import words
+from reprune import words
 from reprune.outcome import Outcome
 from reprune.step import record_prefix
 
@@ -76,7 +76,7 @@ def show_comparison(console: "Console", rows: list[dict[str, Any]]) -> None:
         low, high = row["accuracy_interval"]
         table.add_row(
             f"[bold]{row['model']}[/bold]",
-            f"{row['accuracy']:.1%} [dim]({low:.1%} – {high:.1%})[/dim]",
+            f"{words.score(row['accuracy'])} [dim]({words.score(low)} – {words.score(high)})[/dim]",
             f"{row['parameters']:,}",
             words.size(row["size_bytes"]),
             words.seconds(row["p50_seconds"]),

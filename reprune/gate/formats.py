@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reprune.gate import words
+from reprune import words
 from reprune.gate.answers import CANDIDATE, FLOAT
 from reprune.hardware.benchmark import Benchmark
 from reprune.hardware.statistics import Estimate, quotient

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reprune.gate import words
+from reprune import words
 from reprune.planning.knapsack import InfeasibleError, Solution
 from reprune.quantity import LatencyLimit, Limit
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from reprune.gate import words
+from reprune import words
 from reprune.hardware.benchmark import CONTROL, Benchmark
 from reprune.hardware.profile_summary import OperatorSummary, by_kind, summarize
 from reprune.hardware.profiles import Profiled

@@ -1,6 +1,6 @@
 """The page of an inspection: what of a model can be cut, what is coupled with what, and what stays whole and why."""
 
-from reprune.gate import words
+from reprune import words
 from reprune.pruning.counts import Counts, counts
 from reprune.pruning.groups import Analysis
 from reprune.pruning.table import amount

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reprune.gate import words
+from reprune import words
 from reprune.onnx.parity import Parity
 from reprune.planning.sensitivity import Sensitivity
 from reprune.report.html import Note, Section, Table, page

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from reprune.gate import words
-from reprune.gate.words import clock
+from reprune import words
 from reprune.planning.front import Alternative
 from reprune.planning.plan import Plan
 from reprune.pruning.iterative import Outcome
@@ -14,6 +13,7 @@ from reprune.pruning.rounds import Round
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tile, Tiles, page
 from reprune.report.plots import planning, pruning
 from reprune.warm_start import WarmStart
+from reprune.words import clock
 from reprune.workload import Workload
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reprune.gate import words
+from reprune import words
 from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, FLOAT, Answers
 from reprune.gate.calibration import reliability
 from reprune.gate.evidence import Evidence

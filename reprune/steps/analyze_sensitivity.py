@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reprune import bundle
+from reprune import bundle, words
 from reprune.planning.sensitivity.memory import Memory
 from reprune.planning.subject import Subject
 from reprune.report import pages
@@ -33,4 +33,4 @@ def run(step: Step, *, dense: Path, sensitivity: Path, report: Path) -> None:
     step.record = {"sensitivity": curves.model_dump(mode="json"), "frozen": frozen}
     again = f", {len(curves.reused)} known from before" if curves.reused else ""
     left = f", {len(analysis.frozen)} left dense" if analysis.frozen else ""
-    step.summary = f"{len(analysis.groups)} groups of channels{again}{left}"
+    step.summary = f"{words.count(len(analysis.groups), 'group')} of channels{again}{left}"

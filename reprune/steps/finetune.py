@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from reprune import bundle, digest
+from reprune import bundle, digest, words
 from reprune.pruning.cost import macs_of
 from reprune.report import pages
 from reprune.step import Step
@@ -50,7 +50,7 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
         "scaling": scaling.model_dump() if scaling else None,
     }
     step.summary = (
-        f"{before:.1%} → {after:.1%} on validation after {epochs} epochs; this cycle's training cost "
+        f"{words.score(before)} → {words.score(after)} on validation after {epochs} epochs; this cycle's training cost "
         f"{sum(costs.values()):.2f} of a dense one"
     )
     if scaling and scaling.temperature:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reprune import words
 from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.rounds import Judgement
 from reprune.step import Step
@@ -127,7 +128,7 @@ def tell_epochs(step: Step, epochs: int) -> Callable[[Epoch], None]:
     """Return a callback that tells the watcher of each epoch."""
 
     def tell(epoch: Epoch) -> None:
-        score = f"{epoch.validation_score:.1%} on validation"
+        score = f"{words.score(epoch.validation_score)} on validation"
         step.progress(f"epoch {epoch.epoch} of {epochs} · loss {epoch.loss:.3f} · {score}", epoch.epoch / epochs)
 
     return tell

@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import TypeAdapter
 
-from reprune import bundle, digest
+from reprune import bundle, digest, words
 from reprune.hardware.profiles import read_profile
 from reprune.planning.sensitivity import Sensitivity
 from reprune.planning.subject import Subject
@@ -77,5 +77,5 @@ def _summary(step: Step, outcome: Outcome, warm: WarmStart, cost: float) -> str:
             spent += f" ({warm.former_cost['prune']:.2f} then)"
     return (
         f"{chosen.latency_ratio:.2f}x latency (budget {budget}), {chosen.parameters:,} parameters, "
-        f"{chosen.score_after:.1%} on validation {how}; {spent}"
+        f"{words.score(chosen.score_after)} on validation {how}; {spent}"
     )

@@ -8,7 +8,6 @@ from functools import cached_property
 from torch import nn
 
 from reprune.errors import InputError
-from reprune.gate.words import clock
 from reprune.hardware.latency_table import LatencyTable
 from reprune.planning.plan import Plan
 from reprune.planning.sensitivity import Sensitivity
@@ -26,6 +25,7 @@ from reprune.steps import learning
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.history import Epoch
 from reprune.warm_start import Former, WarmStart, shortened
+from reprune.words import clock, score
 
 PLAN, REPLAY = "plan", "replay"
 """Names of the plan, and of what the replayed recipe costs, among the checkpoints."""
@@ -161,7 +161,7 @@ class Pruner:
             over, ahead = self._place
 
             def tell(epoch: Epoch) -> None:
-                told = f"{text}, epoch {epoch.epoch} of {epochs} · {epoch.validation_score:.1%} on validation"
+                told = f"{text}, epoch {epoch.epoch} of {epochs} · {score(epoch.validation_score)} on validation"
                 step.progress(told, (over + epoch.epoch / (epochs + 1)) / (over + max(ahead, 1)))
 
             learning.learn(
@@ -213,10 +213,11 @@ class Pruner:
         self._place = (done.round, ahead)
         kept = sum(done.widths.values()) / sum(group.width for group in self._subject.analysis.groups)
         left = f", {clock(ahead * sum(self._seconds) / len(self._seconds))} left" if ahead else ""
+        scores = f"{self._step.task.metric} {score(done.score_before)} → {score(done.score_after)}"
+        scores += "" if done.recovered else " (taken back)"
         self._step.tell(
             f"round {self._of(done.round)}: {kept:.0%} of the channels kept, {done.latency_ratio:.2f}x latency, "
-            f"loss {done.loss_before:.3f} → {done.loss_after:.3f}, {self._step.task.metric} {done.score_before:.1%} → "
-            f"{done.score_after:.1%}{'' if done.recovered else ' (taken back)'}, "
+            f"loss {done.loss_before:.3f} → {done.loss_after:.3f}, {scores}, "
             f"{done.cost_so_far:.2f} of a dense training so far{left}"
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from reprune import bundle, digest
+from reprune import bundle, digest, words
 from reprune.dense import keep, load_weights, previous
 from reprune.lineage import lineage
 from reprune.report import pages
@@ -48,7 +48,7 @@ def run(step: Step, *, validation: Path, dense: Path, report: Path) -> None:
         "incidents": history.model_dump()["incidents"],
         "lineage": origin,
     }
-    step.summary = f"{accuracy:.1%} {step.task.metric} on test {how}, {parameters:,} parameters"
+    step.summary = f"{words.score(accuracy)} {step.task.metric} on test {how}, {parameters:,} parameters"
 
 
 def _learnt(step: Step, model: nn.Module, origin: dict[str, Any]) -> tuple[nn.Module, History, str, float]:

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import NamedTuple
 
-from reprune.gate import words
+from reprune import words
 from reprune.gate.answers import CANDIDATE, DENSE
 from reprune.gate.evidence import Evidence
 from reprune.gate.policy import GatePolicy

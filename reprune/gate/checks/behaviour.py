@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from reprune.gate import statistics, words
+from reprune import words
+from reprune.gate import statistics
 from reprune.gate.answers import CANDIDATE, DENSE
 from reprune.gate.calibration import calibration_rise
 from reprune.gate.evidence import Evidence

@@ -1,6 +1,6 @@
 """Whether the candidate is fast enough on every target, from interleaved timings against dense and a control."""
 
-from reprune.gate import words
+from reprune import words
 from reprune.gate.answers import CANDIDATE
 from reprune.gate.evidence import Evidence
 from reprune.gate.policy import GatePolicy, Severity

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from reprune.gate import statistics, words
+from reprune import words
+from reprune.gate import statistics
 from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE
 from reprune.gate.evidence import Evidence
 from reprune.gate.policy import GatePolicy

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from reprune.gate import statistics, words
+from reprune import words
+from reprune.gate import statistics
 from reprune.gate.answers import CANDIDATE, DENSE
 from reprune.gate.checks.quality import form
 from reprune.gate.conditions import Condition

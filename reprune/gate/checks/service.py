@@ -1,6 +1,6 @@
 """Whether the candidate keeps to the limits of the service: throughput, peak memory and cold start on every target."""
 
-from reprune.gate import words
+from reprune import words
 from reprune.gate.answers import CANDIDATE
 from reprune.gate.evidence import Evidence
 from reprune.gate.policy import GatePolicy

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Patch
 
-from reprune.gate import words
+from reprune import words
 from reprune.pruning.groups import Analysis, Group, Operator
 from reprune.report import theme
 from reprune.report.html import Figure

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from reprune.gate import words
+from reprune import words
 from reprune.hardware.latency_table import LatencyTable, OperatorLatency
 from reprune.hardware.statistics import Estimate
 from reprune.report import theme

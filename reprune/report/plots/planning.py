@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from reprune.gate import words
+from reprune import words
 from reprune.report import theme
 from reprune.report.html import Figure
 

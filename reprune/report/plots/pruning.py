@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from reprune.gate import words
+from reprune import words
 from reprune.report import theme
 from reprune.report.html import Figure
 from reprune.report.plots.latency import short

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from reprune.gate import words
+from reprune import words
 from reprune.gate.calibration import Bin, expected_error
 from reprune.gate.gallery import Disagreement
 from reprune.gate.statistics import mean_interval

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure as Canvas
 
-from reprune.gate import words
+from reprune import words
 from reprune.report import theme
 from reprune.report.html import Figure
 from reprune.training.history import History

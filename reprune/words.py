@@ -18,6 +18,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def score(value: float) -> str:
+    """Return a mean score: ``98.7%`` of what is a share, ``-1.234`` of what cannot be one."""
+    return f"{value:.1%}" if 0 <= value <= 1 else plain(value)
+
+
 def plain(value: float) -> str:
     """Return a number with three decimals."""
     return _no_minus_zero(f"{value:.3f}")
