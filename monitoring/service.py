@@ -229,7 +229,8 @@ def serve(monitor: Monitor, address: tuple[str, int], token: Token, *, interval:
         signal.signal(number, end)
     with server:
         watching.start()
-        log.info("process %d watches %s and serves http://%s:%d", os.getpid(), monitor.workload.name, *address)
+        watched = monitor.workload.name, monitor.store.uri
+        log.info("process %d watches %s in %s and serves http://%s:%d", os.getpid(), *watched, *address)
         server.serve_forever(poll_interval=0.2)
 
 

@@ -9,7 +9,7 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 from reprune import digest, packing
 from reprune.errors import InputError
-from reprune.pipelines import drift_over_log, recurring
+from reprune.pipelines import drift_over_log, files, recurring
 from reprune.workload import Workload
 
 
@@ -89,31 +89,17 @@ def _build(workload: Workload, store: str, image: str | None, log: str | None, s
     if log is not None:
         without = workload.replace(code=None)  # none of it is run
         return drift_over_log.build(without, log=log, shards=shards, store=store, image=image, on_cluster=True)
-    _refuse_files(workload)
-    if workload.code and Path(workload.code).is_dir():
-        workload = workload.replace(code=packing.pack(Path(workload.code)))
-    return recurring.build(workload, store=store, image=image, on_cluster=True)
-
-
-def _refuse_files(workload: Workload) -> None:
-    """Refuse weights and splits in files of this machine; a path that is not here is one of the image's.
-
-    Raises:
-        InputError: There is such a file.
-    """
-    named = {"weights": workload.weights} | {f"splits.{split}": where for split, where in workload.splits.items()}
-    for key, where in named.items():
-        if where is None or ":" in where:
-            continue
-        beside = workload.code and Path(workload.code).is_dir() and Path(where).is_relative_to(workload.code)
-        if beside or Path(where).exists():
-            instead = (
-                "s3://..." if key == "weights" else "module:callable, which reads it from where the cluster has it"
-            )
+    here = files.on_this_machine(workload)
+    for key, where in here.items():
+        if key != "code":
+            instead = "s3://..." if key == "weights" else "module:callable, which reads it where the cluster has it"
             raise InputError(
                 f"{key}: {where} is a file of this machine, which the steps of a cluster do not see.",
                 f"Name {instead}; or put the file into the image and give its path there (docs/containers.md).",
             )
+    if "code" in here:
+        workload = workload.replace(code=packing.pack(here["code"]))
+    return recurring.build(workload, store=store, image=image, on_cluster=True)
 
 
 def _compile(pipeline: Any, path: Path) -> str:

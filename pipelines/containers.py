@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from reprune import __version__, versions
 from reprune.errors import InputError, StepError
+from reprune.pipelines import files
 from reprune.steps.publish_metrics import PUSHGATEWAY
 from reprune.workload import Workload
 
@@ -35,7 +36,7 @@ class Containers:
         writable: Other folders that steps write to.
 
     Raises:
-        InputError: No engine answers, or its client is not installed.
+        InputError: No engine answers, its client is not installed, or a file that the workload names is missing.
     """
 
     def __init__(self, workload: Workload, *, store: str, folder: Path, writable: tuple[Path, ...] = ()) -> None:
@@ -43,8 +44,8 @@ class Containers:
         self._name = folder.name
         local_store = "://" not in store
         self._writable = [folder, *writable, *([Path(store)] if local_store else [])]
-        self._readable = [Path(it) for it in _named_files(workload)]
-        remote = [it for it in (store, *_named(workload)) if "://" in it]
+        self._readable = list(files.on_this_machine(workload).values())
+        remote = [it for it in (store, *files.named(workload).values()) if "://" in it]
         self.network = "host" if remote or os.environ.get(PUSHGATEWAY) else "none"
         self._s3 = bool(remote)
 
@@ -135,16 +136,6 @@ def _innermost(error: BaseException) -> str:
     while error.__context__ is not None:
         error = error.__context__
     return (str(error).strip() or type(error).__name__).rstrip(".")
-
-
-def _named(workload: Workload) -> Iterator[str]:
-    """Yield what the workload names outside its code: weights and splits."""
-    yield from (it for it in (workload.weights, *workload.splits.values()) if it is not None)
-
-
-def _named_files(workload: Workload) -> Iterator[str]:
-    """Yield the folder and the files of this disk that the steps read."""
-    yield from (it for it in (workload.code, *_named(workload)) if it is not None and Path(it).is_absolute())
 
 
 def _credentials() -> dict[str, Any]:

@@ -96,6 +96,8 @@ class Server:
                 f"Give --host or {ENDPOINT}, as in http://localhost:8080 after "
                 "kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80",
             )
+        if any(character.isspace() for character in self.host):
+            raise InputError(f"--host: {self.host!r} is no URL.", "Write it as in http://localhost:8080.")
         self.namespace, self.dry_run = namespace, dry_run
         self._tell = tell
         api = kfp_server_api.ApiClient(_configuration(self.host), cookie=os.environ.get(COOKIES))

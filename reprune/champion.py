@@ -75,5 +75,8 @@ def champion(workload: str, store: str | Path = DEFAULT_STORE, *, endpoint_url: 
     registry = Registry(open_store(store, endpoint_url=endpoint_url), workload)
     current = registry.champion()
     if current is None:
-        raise InputError(f"{workload} has no champion in {registry.store.uri}.", f"Make one: reprune run {workload}.")
+        raise InputError(
+            f"{workload} has no champion in {registry.store.uri}.",
+            f"Make one: reprune run {workload}; or name the store that has one (--store).",
+        )
     return ChampionModel(registry, registry.version(current.version))

@@ -54,7 +54,8 @@ class Follower:
         if champion is None:
             workload = self._registry.workload
             raise InputError(
-                f"{workload} has no champion in {self._registry.store.uri}.", f"Make one: reprune run {workload}."
+                f"{workload} has no champion in {self._registry.store.uri}.",
+                f"Make one: reprune run {workload}; or name the store that has one (--store).",
             )
         before = self.current
         if champion.version != before:

@@ -3,6 +3,7 @@
 import pytest
 
 from reprune import workload
+from reprune.errors import InputError
 from reprune.pipelines.containers import Containers
 
 
@@ -52,3 +53,13 @@ def test_the_disk_is_seen_where_the_workload_names_it_to_read_or_where_steps_wri
     assert writable == {str(tmp_path / "store"), str(tmp_path / "run")}
     assert readable == {str(tmp_path / "code"), str(tmp_path / "window.npz")}
     assert arguments["read_only"] and arguments["cap_drop"] == ["ALL"]
+
+
+def test_a_file_that_is_missing_is_named_before_anything_starts(containers, tmp_path):
+    with pytest.raises(InputError, match=r"weights: there is no file /.*/absent\.safetensors"):
+        containers(code=str(tmp_path), weights=str(tmp_path / "absent.safetensors"))
+
+
+def test_a_path_that_is_not_on_this_disk_is_one_of_the_image(containers):
+    one = containers(code="/opt/not-here", weights="/models/not-here.safetensors")
+    assert not [it for it in one.runner().container_run_args["mounts"] if it["ReadOnly"]] and one.network == "none"

@@ -115,7 +115,10 @@ def test_files_of_this_machine_are_refused_and_those_of_the_image_are_not(tmp_pa
         (tmp_path / "workload.yaml").write_text(yaml.safe_dump(raw | changes))
         return workload.load(str(tmp_path / "workload.yaml"))
 
-    with pytest.raises(InputError, match=rf"{told}: {tmp_path}/{name} is a file of this machine") as error:
+    with pytest.raises(InputError, match=f"{told}: there is no file {tmp_path}/{name}"):
+        compiled(load(changes), tmp_path)
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=f"{told}: {tmp_path}/{name} is a file of this machine") as error:
         compiled(load(changes), tmp_path)
     assert "into the image" in error.value.remedy
     elsewhere = {"weights": "/models/x.safetensors", "splits": {"train": "/data/x.npz", "test": "nowhere:test"}}
