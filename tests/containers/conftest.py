@@ -73,8 +73,8 @@ class Caller:
         self.folder = folder
         self.user = os.getuid() or SOMEBODY
 
-    def __call__(self, *arguments, code=0):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("REPRUNE_", "AWS_"))}
+    def __call__(self, *arguments, code=0, **variables):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("REPRUNE_", "AWS_"))} | variables
         done = subprocess.run(
             [*self._become(), sys.executable, "-m", "reprune", *map(str, arguments)],
             cwd=self.folder,
@@ -88,9 +88,9 @@ class Caller:
         assert "Traceback" not in done.stdout + done.stderr
         return done
 
-    def run(self, *arguments, code=0):
+    def run(self, *arguments, **options):
         """Run the loop in containers and return what it says for machines."""
-        return json.loads(self("run", *arguments, "--runner", "docker", "--json", code=code).stdout)
+        return json.loads(self("run", *arguments, "--runner", "docker", "--json", **options).stdout)
 
     def _become(self):
         """Return the command that gives up being root, but for reading this Python wherever it is installed."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 from pathlib import Path
 
@@ -74,9 +75,9 @@ def test_whatever_the_steps_wrote_belongs_to_the_caller(caller, promoted):
 
 @pytest.mark.slow
 def test_each_step_ran_in_the_image_that_it_needs_without_a_network(engine, caller, promoted):
-    log = next((caller.folder / ".reprune" / "shapes").glob("*/log.txt")).read_text()
-    for step in ("train", "runtime"):
-        assert f"Found image 'reprune-{step}:" in log
+    logs = [it.read_text() for it in (caller.folder / ".reprune" / "shapes").glob("*/log.txt")]
+    used = [set(re.findall(r"Found image 'reprune-(\w+):", it)) for it in logs]
+    assert {"train", "runtime"} in used
     assert not engine.containers.list(all=True, filters={"label": "dev.reprune.run"}), "containers were left behind"
 
 
@@ -87,6 +88,18 @@ def test_the_loop_rejects_and_the_champion_stays(caller, promoted):
     rejected = caller.run(strict, "--force", code=1)
     assert rejected["outcome"] == "rejected" and rejected["reasons"]
     assert registry(caller) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("s3", ["moto"], indirect=True)
+def test_the_loop_with_its_store_on_s3_reaches_that_alone(image, caller, s3):
+    image("runtime"), image("train")
+    variables = {key: value for key, value in os.environ.items() if key.startswith("AWS_")}
+    ended = caller.run("workload.yaml", "--store", s3.uri, **variables)
+    assert ended["outcome"] == "promoted"
+    written = [it["Key"] for it in s3.client.list_objects_v2(Bucket=s3.bucket)["Contents"]]
+    assert any(it.startswith("prefix/registry/shapes/") for it in written)
+    assert "testing-secret" not in "".join(it.read_text() for it in (caller.folder / ".reprune").rglob("log.txt"))
 
 
 @pytest.mark.slow
