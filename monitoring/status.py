@@ -46,7 +46,7 @@ def render(workload: Workload, seen: Snapshot, problem: RepruneError | None, *, 
         badge = ("not ready", "bad")
     elif seen.champion is None:
         badge = ("no champion yet", "plain")
-    elif seen.state.confirmed:
+    elif seen.state.asking.confirmed:
         badge = ("drift", "warn")
     looked = f"looked at {_moment(seen.last_look)}" if seen.last_look else "not looked at yet"
     return page(f"{workload.name} in production", f"{looked} · {_mode(dry_run)}", sections, badge=badge)
@@ -58,15 +58,16 @@ def _problem(problem: RepruneError | None) -> list[Block]:
 
 def _tiles(workload: Workload, seen: Snapshot, dry_run: bool) -> Tiles:
     state = seen.state
-    drift: Tone = "warn" if state.confirmed else "plain"
+    asking = state.asking
+    drift: Tone = "warn" if asking.confirmed else "plain"
     flying = [launch for launch in state.launches if launch.in_flight]
     latest = max((window.at for window in state.windows.values()), default=None)
     return Tiles(
         [
             Tile(
                 "drift",
-                "confirmed" if state.confirmed else f"{state.drifted} of {workload.monitor.confirm}",
-                f"{state.drifted} windows in a row" if state.confirmed else "windows in a row with drift",
+                "confirmed" if asking.confirmed else f"{asking.drifted} of {workload.monitor.confirm}",
+                f"{asking.drifted} windows in a row" if asking.confirmed else "windows in a row with drift",
                 drift,
             ),
             Tile(
@@ -119,7 +120,7 @@ def _windows(state: State) -> Block:
 
 
 def _tests(state: State) -> Block:
-    if not state.tests:
+    if not state.all_tests:
         return Note("No window has been judged against this champion yet.")
     rows = [
         [
@@ -129,7 +130,7 @@ def _tests(state: State) -> Block:
             f"{test.threshold:.3g}",
             f"{test.adjusted_p_value:.3g}",
         ]
-        for test in state.tests[:TESTS]
+        for test in sorted(state.all_tests, key=lambda test: test.adjusted_p_value)[:TESTS]
     ]
     return Table(["what", "verdict", "statistic", "threshold", "p of all"], rows, numeric=(2, 3, 4))
 
@@ -142,8 +143,8 @@ def _accuracy(state: State) -> list[Block]:
         f"Accuracy of the latest window, estimated from confidences: {state.quality.estimated:.1%} ({low:.1%} – "
         f"{high:.1%}); on the reference it was {state.quality.reference:.1%}."
     )
-    if state.quality.actual is not None:
-        told += f" Counted on {state.quality.labelled:,} labels: {state.quality.actual:.1%}."
+    if state.counted is not None:
+        told += f" Counted on the latest {state.counted.labelled:,} labels: {state.counted.actual:.1%}."
     return [Note(told)]
 
 

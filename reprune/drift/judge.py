@@ -17,7 +17,7 @@ from reprune.drift import effects, limits
 from reprune.drift.frame import Field
 from reprune.drift.histograms import histograms
 from reprune.drift.permutation import calibrate
-from reprune.drift.policy import DriftPolicy, Group
+from reprune.drift.policy import LATE, DriftPolicy, Group
 from reprune.drift.quality import quality
 from reprune.drift.statistics import (
     AndersonDarlingKlotz,
@@ -30,9 +30,6 @@ from reprune.drift.statistics import (
 from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport, DriftTest, Method
 from reprune.errors import InputError
-
-LATE: tuple[Group, ...] = ("labels", "quality")
-"""Groups whose values come later, for some rows."""
 
 JOINT: dict[Group, dict[Method, str]] = {
     "inputs": {"MMD²": "all inputs jointly", "dependence": "correlations of inputs"},

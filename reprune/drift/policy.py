@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 Group = Literal["inputs", "predictions", "embeddings", "quality", "labels"]
 """What a test looks at."""
 
+LATE: tuple[Group, ...] = ("labels", "quality")
+"""Groups whose values come later, for some rows."""
+
 
 class DriftPolicy(BaseModel):
     """The ``drift`` section of a workload."""

@@ -21,7 +21,7 @@ Labels that come later lie in the window's folder as ``labels*.parquet`` or ``la
 Where predicted class and label are both known, a column ``correct`` says whether they agree.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 from reprune.drift import formats
 from reprune.drift.features import input_columns
 from reprune.drift.frame import Frame
+from reprune.drift.policy import LATE
 from reprune.drift.summary import Summary, framed, summarize
 from reprune.drift.table import CLASSES, UNWATCHED, Categories, Chunk, Values, agreement, group_of
 from reprune.errors import InputError
@@ -39,9 +40,6 @@ from reprune.store import fetch_file, open_store
 
 LABELS = "labels"
 """How files of late labels begin."""
-
-OPTIONAL = ("labels", "quality")
-"""Groups that a window may lack."""
 
 WHOLE = slice(None)
 """Every file of a window."""
@@ -115,7 +113,7 @@ def read(window: Window, frame: Frame | None = None, *, ignore: Sequence[str] = 
     Raises:
         InputError: A file is cut short or of no format; a column is missing or of another type than in the reference.
     """
-    labels = _late_labels(window) if window.labels else None
+    labels = labels_by_id(window.labels) if window.labels else None
     types = {field.name: not field.categorical for field in frame.fields} if frame else {}
     passed = {*ignore, *UNWATCHED} - ({"id"} if labels is not None else set())
     for path in window.files:
@@ -123,7 +121,7 @@ def read(window: Window, frame: Frame | None = None, *, ignore: Sequence[str] = 
         for batch in formats.batches(path, types, skip=passed):
             columns = _columns(batch, types, path)
             if labels is not None:
-                columns["label"] = _joined(batch, labels, path)
+                columns["label"] = Categories.of([labels.get(name or "") for name in ids_of(batch, path)])
             columns.pop("id", None)
             if {"label", "predicted_class"} <= columns.keys() and "correct" not in columns:
                 columns["correct"] = agreement(columns["predicted_class"], columns["label"])
@@ -171,7 +169,7 @@ def summarize_reference(window: Window, *, ignore: Sequence[str] = ()) -> Summar
 
 def _shared(frame: Frame, first: Chunk, window: Window, ignore: Sequence[str]) -> tuple[Frame, tuple[str, ...]]:
     absent = [field for field in frame.fields if field.name not in first.columns and field.name not in ignore]
-    needed = [field.name for field in absent if field.group not in OPTIONAL]
+    needed = [field.name for field in absent if field.group not in LATE]
     if needed:
         raise InputError(
             f"{window.name} lacks {_listed(needed)}, which the reference has.",
@@ -259,9 +257,14 @@ def _plain(name: str) -> str:
     return whole if point and not zeros.strip("0") and whole.removeprefix("-").isdecimal() else name
 
 
-def _late_labels(window: Window) -> dict[str, str]:
+def labels_by_id(paths: Iterable[Path]) -> dict[str, str]:
+    """Return what files of late labels say, by the id of the prediction.
+
+    Raises:
+        InputError: One of them cannot be read, or lacks ``id`` or ``label``.
+    """
     labels: dict[str, str] = {}
-    for path in window.labels:
+    for path in paths:
         for batch in formats.batches(path, {}, skip=()):
             ids, values = (_categories_of(batch, name, path) for name in ("id", "label"))
             labels |= {
@@ -272,9 +275,14 @@ def _late_labels(window: Window) -> dict[str, str]:
     return labels
 
 
-def _joined(batch: Mapping[str, formats.Column], labels: Mapping[str, str], path: Path) -> Categories:
+def ids_of(batch: Mapping[str, formats.Column], path: Path) -> list[str | None]:
+    """Return the ids of a file's rows, None where one is missing; 3 and 3.0 are the same one.
+
+    Raises:
+        InputError: There is no such column.
+    """
     ids = _categories_of(batch, "id", path)
-    return Categories.of([labels.get(ids.names[code]) if code >= 0 else None for code in ids.codes.tolist()])
+    return [ids.names[code] if code >= 0 else None for code in ids.codes.tolist()]
 
 
 def _categories_of(batch: Mapping[str, formats.Column], name: str, path: Path) -> Categories:

@@ -64,26 +64,30 @@ def _write_watching(writer: Writer, workload: Workload, seen: Snapshot) -> None:
     latest = max((window.at for window in state.windows.values()), default=None)
     if latest is not None:
         writer.write("monitor_last_window_timestamp_seconds", "When a window was last judged.", {(): latest})
-    writer.write("monitor_drift_windows", "Windows in a row with drift.", {(): state.drifted})
+    writer.write("monitor_drift_windows", "Windows in a row with drift.", {(): state.asking.drifted})
     writer.write("monitor_drift_confirm_windows", "Windows in a row that confirm drift.", {(): policy.confirm})
-    writer.write("monitor_drift_confirmed", "1 while drift is confirmed.", {(): float(state.confirmed)})
+    writer.write("monitor_drift_confirmed", "1 while drift is confirmed.", {(): float(state.asking.confirmed)})
     between = windows_between_false_confirmations(workload.drift.false_alarm_rate, policy.confirm)
     writer.write(
         "monitor_expected_windows_between_false_confirmations",
         "Mean number of windows without drift until it is confirmed all the same.",
         {(): between},
     )
-    writer.write_drift(state.tests)
+    writer.write_drift(state.all_tests)
     if state.quality is not None:
         known = {"reference": state.quality.reference, "estimated": state.quality.estimated}
-        if state.quality.actual is not None:
-            known["actual"] = state.quality.actual
+        if state.counted is not None and state.counted.actual is not None:
+            known["actual"] = state.counted.actual
         writer.write(
             "production_accuracy_ratio",
             "Accuracy on the reference, and of the latest window: estimated from confidences, counted from labels.",
             {(by,): value for by, value in known.items()},
             ("by",),
         )
+    delays = {window.at: window.delay for window in state.windows.values() if window.delay is not None}
+    if delays:
+        latest = delays[max(delays)]
+        writer.write("production_label_delay_seconds", "From predictions to the latest labels.", {(): latest})
 
 
 def _write_launches(writer: Writer, workload: Workload, seen: Snapshot) -> None:

@@ -7,7 +7,7 @@ Layout::
 A window holds one row a prediction, in columns as `reprune.drift.windows` names them: an input is under the name that
 the ONNX graph has for it (``input``, where the model takes one tensor), the truth, where it is known, is ``label``.
 Predictions are not needed: those of the champion that the reference belongs to are made anew. Files whose names begin
-with ``labels`` are no windows.
+with ``labels`` are no windows, but labels that came later (see `labels`).
 
 Windows are taken in the order of their keys, so let names of one day sort by time (``1430-host7.npz``).
 """
@@ -27,6 +27,8 @@ from reprune.store import Store
 if TYPE_CHECKING:
     import numpy as np
 
+    from reprune.drift.formats import Batch
+
 ROOT = "logs"
 LABELS = "labels"
 SUFFIXES = (".npz", ".parquet", ".csv")
@@ -34,6 +36,8 @@ DAYS = 3
 """Days back, by the name of the folder, that are looked through for windows that land late."""
 MOST_ROWS = 20_000
 """Most rows of a window that are kept, drawn at random: a large window needs no more memory than that."""
+LABEL_DAYS = 28
+"""Likewise, for labels."""
 MOST_DAYS = 31
 """Most folders that one look goes through."""
 
@@ -87,19 +91,25 @@ def write(
     return key
 
 
-def read(path: Path, shapes: "Mapping[str, Sequence[int | None]]") -> Window:
+def read(
+    path: Path,
+    shapes: "Mapping[str, Sequence[int | None]]",
+    *,
+    labels: "Mapping[str, np.generic] | None" = None,
+) -> Window:
     """Read a window.
 
     Args:
         path: The file.
         shapes: Of one example, by the names of the inputs, None for sizes that may differ; a flat list takes it.
+        labels: That came later, by id; only rows that have one are read then, with it.
 
     Raises:
         InputError: The file is damaged, or no window of these inputs.
     """
     import numpy as np
 
-    columns, rows = _columns(path, shapes)
+    columns, rows = _columns(path, shapes, labels)
     label = columns.pop("label", None)
     missing = [name for name in shapes if name not in columns]
     if missing:
@@ -115,7 +125,21 @@ def read(path: Path, shapes: "Mapping[str, Sequence[int | None]]") -> Window:
     return Window(inputs, label if label is not None and label.ndim == 1 else None, rows)
 
 
-def _columns(path: Path, inputs: Collection[str]) -> "tuple[dict[str, np.ndarray], int]":
+def joined(parts: Sequence[Window]) -> Window:
+    """Return windows of the same inputs as one."""
+    import numpy as np
+
+    told = [part.labels for part in parts if part.labels is not None]
+    return Window(
+        {name: np.concatenate([part.inputs[name] for part in parts]) for name in parts[0].inputs},
+        np.concatenate(told) if len(told) == len(parts) else None,
+        sum(part.rows for part in parts),
+    )
+
+
+def _columns(
+    path: Path, inputs: Collection[str], labels: "Mapping[str, np.generic] | None"
+) -> "tuple[dict[str, np.ndarray], int]":
     """Return the inputs of a window, its labels where they are numbers and known for every row, and the row count."""
     import numpy as np
     import pyarrow as pa
@@ -125,6 +149,8 @@ def _columns(path: Path, inputs: Collection[str]) -> "tuple[dict[str, np.ndarray
     draw, rows, places = np.random.default_rng(0), 0, np.empty(0)
     columns: dict[str, np.ndarray] = {}
     for batch in formats.batches(path, {}, skip=()):
+        if labels is not None:
+            batch = _labelled(batch, labels, path)
         count = len(next(iter(batch.values())))
         rows, places = rows + count, np.concatenate([places, draw.random(count)])
         kept = np.sort(np.argsort(places)[:MOST_ROWS])  # the rows of the smallest numbers, in the order of the file
@@ -142,7 +168,33 @@ def _columns(path: Path, inputs: Collection[str]) -> "tuple[dict[str, np.ndarray
     return columns, rows
 
 
-def keys(store: Store, workload: str, *, today: date, known: Iterable[str] = ()) -> Iterator[str]:
+def _labelled(batch: "Batch", labels: "Mapping[str, np.generic]", path: Path) -> "Batch":
+    """Return the rows that labels came for, with them."""
+    import numpy as np
+    import pyarrow as pa
+
+    from reprune.drift.windows import ids_of
+
+    told = [(row, labels[name]) for row, name in enumerate(ids_of(batch, path)) if name and name in labels]
+    rows = np.array([row for row, _ in told], dtype=np.int64)
+    kept: Batch = {
+        name: column.take(pa.array(rows)) if isinstance(column, pa.Array) else column[rows]
+        for name, column in batch.items()
+    }
+    return kept | {"label": np.array([label for _, label in told])}
+
+
+def is_labels(key: str) -> bool:
+    """Return whether a key is that of labels, and not of a window."""
+    return key.rpartition("/")[2].startswith(LABELS)
+
+
+def windows_beside(store: Store, key: str) -> list[str]:
+    """Return the keys of the windows in the same folder, in order."""
+    return [it for it in store.list(key[: key.rindex("/") + 1]) if it.endswith(SUFFIXES) and not is_labels(it)]
+
+
+def keys(store: Store, workload: str, *, today: date, known: Iterable[str] = (), labels: bool = False) -> Iterator[str]:
     """Yield the keys of the windows that are to be looked at, in order; days that lie too far back are left alone.
 
     Args:
@@ -150,16 +202,16 @@ def keys(store: Store, workload: str, *, today: date, known: Iterable[str] = ())
         workload: Name of the workload.
         today: The day by the clock.
         known: Keys that were seen before.
+        labels: Whether files of labels are wanted, and not windows.
 
     Raises:
         InputError: All that was seen before lies in the future.
     """
-    day, last = _first_day(known, today), today + timedelta(days=1)
+    day, last = _first_day(known, today, LABEL_DAYS if labels else DAYS), today + timedelta(days=1)
     day = max(day, last - timedelta(days=MOST_DAYS))
     while day <= last:
         prefix = f"{ROOT}/{workload}/{day:%Y-%m-%d}/"
-        names = ((key, key.removeprefix(prefix)) for key in store.list(prefix))
-        yield from (key for key, name in names if name.endswith(SUFFIXES) and not name.startswith(LABELS))
+        yield from (key for key in store.list(prefix) if key.endswith(SUFFIXES) and is_labels(key) == labels)
         day += timedelta(days=1)
 
 
@@ -195,11 +247,11 @@ def inputs_of(model: Path) -> dict[str, list[int | None]]:
 def recent(known: Iterable[str], *, today: date) -> set[str]:
     """Return those keys that `keys` could yield again, today or later: what must be remembered as seen."""
     known = list(known)
-    first = _first_day(known, today)
-    return {key for key in known if (day := _day_of(key)) and day >= first}
+    first = {late: _first_day(known, today, LABEL_DAYS if late else DAYS) for late in (False, True)}
+    return {key for key in known if (day := _day_of(key)) and day >= first[is_labels(key)]}
 
 
-def _first_day(known: Iterable[str], today: date) -> date:
+def _first_day(known: Iterable[str], today: date, days: int) -> date:
     """Return the first day that is looked at: some days before the latest window that was seen, or before today.
 
     Counted from the windows, not from the clock: a clock that is set back must not bring old windows up again.
@@ -211,7 +263,7 @@ def _first_day(known: Iterable[str], today: date) -> date:
             f"The clock says {today}, and the windows seen so far are of {min(seen)} and later.",
             "Mend the clock. If it was wrong before: delete the state of the monitor, so that it starts anew.",
         )
-    return max(past, default=today) - timedelta(days=DAYS - 1)
+    return max(past, default=today) - timedelta(days=days - 1)
 
 
 def _day_of(key: str) -> date | None:

@@ -10,7 +10,7 @@ from reprune.drift.verdict import Quality
 from reprune.errors import ConflictError, IntegrityError, StoreError
 from reprune.metrics import DriftMetrics
 from reprune.store import NotFoundError, Store
-from reprune.watch.policy import Source
+from reprune.watch.policy import Source, WatchPolicy
 
 ROOT = "monitor"
 LAUNCHES = 100
@@ -40,6 +40,8 @@ class Window(_Part):
     examples: int = 0
     at: float
     """When it was judged, seconds since 1970."""
+    delay: float | None = None
+    """Of labels that came later: seconds from the latest window that they are of."""
 
 
 class Launch(_Part):
@@ -64,14 +66,9 @@ class Launch(_Part):
         return self.progress in ("starting", "running")
 
 
-class State(_Part):
-    """All that is kept from one look at the store to the next."""
+class Findings(_Part):
+    """What windows of one kind said, one after another."""
 
-    format: Literal[1] = 1
-    steady: float = 0.0
-    wall: float | None = None
-    champion: str | None = None
-    """The version that the counts below are about."""
     drifted: int = 0
     """Windows in a row with drift, up to the latest conclusive one."""
     calm: int = 0
@@ -80,12 +77,44 @@ class State(_Part):
     """The window that confirmed drift began with; empty while drift is not confirmed."""
     first_drifted: str = ""
     """The first window of the present row with drift."""
-    windows: dict[str, Window] = {}
-    """Windows of the latest days, by key."""
     tests: tuple[DriftMetrics, ...] = ()
     """Tests of the latest conclusive window, the most surprising first."""
     quality: Quality | None = None
     """Accuracy of the latest conclusive window, estimated, and counted where labels are known."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether drift is confirmed."""
+        return bool(self.episode)
+
+    def follow(self, window: Window, policy: WatchPolicy) -> None:
+        """Confirm drift after enough windows in a row, and let it be over after enough without.
+
+        What is broken or too small to conclude anything from changes nothing.
+        """
+        if window.verdict == "drift":
+            self.first_drifted = self.first_drifted or window.key
+            self.drifted, self.calm = self.drifted + 1, 0
+            if not self.confirmed and self.drifted >= policy.confirm:
+                self.episode = self.first_drifted
+        elif window.verdict == "no drift":
+            self.drifted, self.calm, self.first_drifted = 0, self.calm + 1, ""
+            if self.calm >= policy.clear:
+                self.episode = ""
+
+
+class State(Findings):
+    """All that is kept from one look at the store to the next; what it finds itself is of the windows of the log."""
+
+    format: Literal[1] = 1
+    steady: float = 0.0
+    wall: float | None = None
+    champion: str | None = None
+    """The version that the findings are about."""
+    late: Findings = Findings()
+    """Of files of labels that came later; each is a window."""
+    windows: dict[str, Window] = {}
+    """Windows and files of labels of the latest days, by key."""
     begun: dict[str, int] = {}
     """Processes that began to judge a window and did not end it, by its key."""
     window_counts: dict[Verdict, int] = {}
@@ -94,9 +123,20 @@ class State(_Part):
     refusal_counts: dict[str, int] = {}
 
     @property
-    def confirmed(self) -> bool:
-        """Whether drift is confirmed."""
-        return bool(self.episode)
+    def asking(self) -> Findings:
+        """Return the findings that confirm drift, or that come closest to it."""
+        return max(self, self.late, key=lambda it: (it.confirmed, it.drifted))
+
+    @property
+    def all_tests(self) -> tuple[DriftMetrics, ...]:
+        """The latest tests of windows and of labels; what labels said later takes the place of what was said before."""
+        late = {test.name for test in self.late.tests}
+        return (*self.late.tests, *(test for test in self.tests if test.name not in late))
+
+    @property
+    def counted(self) -> Quality | None:
+        """The latest accuracy that was counted from labels; None where none was."""
+        return next((it for it in (self.late.quality, self.quality) if it is not None and it.actual is not None), None)
 
     def launch(self, launch_id: str) -> Launch | None:
         """Return a launch by its identifier."""

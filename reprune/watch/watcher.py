@@ -4,22 +4,23 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from reprune import signals
 from reprune.champion import ONNX
+from reprune.drift.policy import LATE
 from reprune.entrypoints import describe
 from reprune.errors import InputError, RepruneError
 from reprune.metrics import DRIFT_TESTS, DriftMetrics
 from reprune.registry import Champion, Registry
 from reprune.store import NotFoundError, Store
-from reprune.watch import logs
+from reprune.watch import labels, logs
 from reprune.watch.clock import SteadyClock
 from reprune.watch.guard import Request
-from reprune.watch.policy import WatchPolicy
-from reprune.watch.state import Keeper, State, Window
+from reprune.watch.state import Findings, Keeper, State, Window
 from reprune.workload import Workload
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Watcher:
         self._workload, self._store, self._keeper, self._clock = workload, store, keeper, clock
         self._registry = Registry(store, workload.name)
         self._signals = signals.find(workload.task)
+        told = tuple(group for group in workload.drift.watch if group in LATE)
+        self._late = workload.drift.model_copy(update={"watch": told})  # what inputs say was said without the labels
         self._scratch: TemporaryDirectory[str] | None = None
         self._fetched = ""
         self._inputs: dict[str, list[int | None]] = {}
@@ -68,7 +71,8 @@ class Watcher:
         state = self._keeper.change(lambda state: self._begin(state, champion))
         if champion is None:
             return
-        for key in logs.keys(self._store, self._workload.name, today=self._today(), known=state.windows):
+        keys = partial(logs.keys, self._store, self._workload.name, today=self._today(), known=state.windows)
+        for key in chain(keys(), keys(labels=True) if self._late.watch else ()):
             window = self._new(key, state, champion)
             if window is not None:
                 yield self._keeper.change(partial(self._note, found=window, champion=champion))
@@ -81,8 +85,9 @@ class Watcher:
         state.steady, state.wall = max(state.steady, self._clock.now()), self._clock.wall()
         version = champion.version if champion else None
         if state.champion != version:
-            state.champion, state.drifted, state.calm = version, 0, 0
-            state.episode, state.first_drifted, state.tests, state.quality = "", "", (), None
+            state.champion, state.late = version, Findings()
+            for name, value in Findings():
+                setattr(state, name, value)
         return state
 
     def _new(self, key: str, state: State, champion: Champion) -> "tuple[Window, Decision | None] | None":
@@ -125,11 +130,14 @@ class Watcher:
     def _decide(self, path: Path, champion: Champion, version: Path, found: Window) -> "Decision":
         from reprune.drift.decision import decide
 
-        window = logs.read(path, self._inputs)
+        policy = self._workload.drift
+        if logs.is_labels(found.key):
+            policy = self._late
+            window, found.delay = labels.read(self._store, found.key, path, self._inputs)
+        else:
+            window = logs.read(path, self._inputs)
         found.examples = window.rows
-        decision = decide(
-            champion.version, version, window, self._signals, self._workload.drift, seed=self._workload.seed
-        )
+        decision = decide(champion.version, version, window, self._signals, policy, seed=self._workload.seed)
         report = decision.report
         found.verdict = report.verdict if report else "inconclusive"
         found.summary = report.summary if report else decision.reason
@@ -163,17 +171,18 @@ class Watcher:
         state.window_counts[window.verdict] = state.window_counts.get(window.verdict, 0) + 1
         if state.champion != champion.version or decision is None or decision.report is None:
             return None
+        findings = state.late if logs.is_labels(window.key) else state
         if window.verdict in ("drift", "no drift"):
             tests = sorted(decision.report.tests, key=lambda test: test.adjusted_p_value)[:DRIFT_TESTS]
-            state.quality = decision.report.quality
-            state.tests = tuple(DriftMetrics.model_validate(test.model_dump()) for test in tests)
-        follow(state, window, self._workload.monitor)
-        if window.verdict != "drift" or not state.confirmed:
+            findings.quality = decision.report.quality
+            findings.tests = tuple(DriftMetrics.model_validate(test.model_dump()) for test in tests)
+        findings.follow(window, self._workload.monitor)
+        if window.verdict != "drift" or not findings.confirmed:
             return None
         return Request(
             source="drift",
-            fingerprint=f"{champion.version[:12]} {state.episode}",
-            reason=f"drift in {state.drifted} windows in a row; {window.summary}",
+            fingerprint=f"{champion.version[:12]} {findings.episode}",
+            reason=f"drift in {findings.drifted} windows in a row; {window.summary}",
         )
 
 
@@ -181,19 +190,3 @@ def _begin_window(state: State, key: str) -> int:
     """Note that a window is about to be judged; returns how many processes have begun so."""
     state.begun[key] = state.begun.get(key, 0) + 1
     return state.begun[key]
-
-
-def follow(state: State, window: Window, policy: WatchPolicy) -> None:
-    """Confirm drift after enough windows in a row, and let it be over after enough without.
-
-    What is broken or too small to conclude anything from changes nothing.
-    """
-    if window.verdict == "drift":
-        state.first_drifted = state.first_drifted or window.key
-        state.drifted, state.calm = state.drifted + 1, 0
-        if not state.confirmed and state.drifted >= policy.confirm:
-            state.episode = state.first_drifted
-    elif window.verdict == "no drift":
-        state.drifted, state.calm, state.first_drifted = 0, state.calm + 1, ""
-        if state.calm >= policy.clear:
-            state.episode = ""

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
 from onnx import TensorProto, helper
 
 from reprune import digest, signals
@@ -59,3 +61,13 @@ def promote(store, folder, *, shift=0.0, scale=1.0, name=NAME):
 def log_window(store, name, *, count=100, seed=2, shift=0.0, columns=4, day=None, **more):
     arrays = {"input": inputs(count, seed, shift, columns)} | more
     return logs.write(store, NAME, name, arrays, day=day or datetime.now(UTC).date())
+
+
+def key_of(name):
+    return f"{logs.ROOT}/{NAME}/{datetime.now(UTC):%Y-%m-%d}/{name}"
+
+
+def log_labels(store, name, ids, labels):
+    written = pa.BufferOutputStream()
+    pq.write_table(pa.table({"id": list(ids), "label": list(labels)}), written)
+    store.put(key_of(f"{name}.parquet"), written.getvalue().to_pybytes())

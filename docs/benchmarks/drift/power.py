@@ -29,9 +29,9 @@ TABULAR = {
     "category balance (share)": ("balance", (0.04, 0.07, 0.1)),
 }
 IMAGES = {
-    "image noise (sd)": ("noise", (0.05, 0.08, 0.12)),
-    "rotation (degrees)": ("rotation", (4.0, 7.0, 10.0)),
-    "brightness (factor)": ("brightness", (0.96, 0.92, 0.88)),
+    "image noise (share of images)": ("noise", (0.02, 0.05, 0.1)),
+    "rotation (share of images)": ("rotation", (0.1, 0.2, 0.4)),
+    "brightness (share of images)": ("brightness", (0.1, 0.2, 0.4)),
     "label balance (share)": ("labels", (0.08, 0.14, 0.2)),
 }
 
@@ -60,21 +60,35 @@ class Pictures:
             threes = rng.random(SIZE) < amount
             rest = np.where(threes, rng.choice(rest[labels[rest] == 3], SIZE), rest[:SIZE])
         images = self.images[rest[:SIZE]]
-        return self.columns(self.images[chosen]), self.columns(changed(images, kind, amount, rng))
+        if kind in CHANGES:  # a camera among several
+            images[: round(amount * SIZE)] = rounded(CHANGES[kind](images[: round(amount * SIZE)], rng))
+        return self.columns(self.images[chosen]), self.columns(images)
 
 
-def changed(images, kind, amount, rng):
-    """Return images with noise, turned, or darker; grey levels stay whole, so that no new value gives it away."""
-    if kind == "noise":
-        images = images + amount * torch.from_numpy(rng.normal(size=images.shape)).float()
-    elif kind == "rotation":
-        angle = torch.deg2rad(torch.tensor(amount))
-        turn = torch.tensor([[angle.cos(), -angle.sin(), 0], [angle.sin(), angle.cos(), 0]])
-        grid = F.affine_grid(turn.expand(len(images), 2, 3), list(images.shape), align_corners=False)
-        images = F.grid_sample(images, grid, align_corners=False)
-    elif kind == "brightness":
-        images = images * amount
+def noisy(images, rng):
+    """Return images with noise of an eighth of the greys."""
+    return images + 0.12 * torch.from_numpy(rng.normal(size=images.shape)).float()
+
+
+def turned(images, rng):
+    """Return images turned by 10 degrees."""
+    angle = torch.deg2rad(torch.tensor(10.0))
+    turn = torch.tensor([[angle.cos(), -angle.sin(), 0], [angle.sin(), angle.cos(), 0]])
+    grid = F.affine_grid(turn.expand(len(images), 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+def darker(images, rng):
+    """Return images with an eighth less light."""
+    return images * 0.88
+
+
+def rounded(images):
+    """Return images in whole grey levels, so that no new value gives them away."""
     return (images.clamp(0, 1) * 16).round() / 16
+
+
+CHANGES = {"noise": noisy, "rotation": turned, "brightness": darker}
 
 
 def main():

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from reprune import signals
@@ -174,3 +175,68 @@ def test_accuracy_in_production_is_estimated_and_counted_where_labels_are_known(
     policy = {"watch": ["inputs", "predictions", "quality"]}
     list(Watcher(production.workload(drift=policy), store, keeper, SteadyClock()).look())
     assert keeper.read().quality.labelled == 100 and 0 < keeper.read().quality.actual < 1
+
+
+LATE = {"watch": ["inputs", "predictions", "quality"]}
+
+
+@pytest.fixture
+def late(store, keeper, tmp_path):
+    """A watcher that believes labels, and what the champion answers to a window's inputs."""
+    production.promote(store, tmp_path / "champion")
+    watcher = Watcher(production.workload(drift=LATE), store, keeper, SteadyClock())
+    return lambda: [request for request in watcher.look() if request is not None]
+
+
+def answers(tmp_path, count, seed):
+    session = onnxruntime.InferenceSession(tmp_path / "champion" / "model.onnx")
+    return session.run(None, {"input": production.inputs(count, seed)})[0].argmax(axis=1)
+
+
+def test_labels_that_come_later_are_paired_by_id_and_judged_once(store, keeper, late, tmp_path):
+    for name, seed in (("a", 10), ("b", 11)):
+        production.log_window(store, name, seed=seed, id=[f"{name}{i}" for i in range(100)])
+    assert late() == [] and keeper.read().counted is None
+    right = np.concatenate([answers(tmp_path, 100, seed) for seed in (10, 11)])
+    ids = [f"{name}{i}" for name in "ab" for i in range(100)]
+    production.log_labels(store, "labels-1", ids[60:160], right[60:160])
+    for _ in range(2):
+        late()
+    state = keeper.read()
+    assert (state.counted.actual, state.counted.labelled) == (1.0, 100)
+    judged = state.windows[production.key_of("labels-1.parquet")]
+    assert judged.examples == 100 and judged.delay >= 0
+    assert sum(state.window_counts.values()) == 3 and {test.name for test in state.late.tests} == {"correct"}
+
+
+def test_accuracy_that_falls_asks_once_late_labels_confirm_it(store, keeper, late, tmp_path):
+    production.log_window(store, "a", seed=10, count=300, id=np.arange(300))
+    assert late() == []
+    wrong = (answers(tmp_path, 300, 10) + 1) % 3
+    production.log_labels(store, "labels-1", np.arange(150), wrong[:150])
+    assert late() == []
+    production.log_labels(store, "labels-2", np.arange(150, 300), wrong[150:])
+    (request,) = late()
+    assert "labels-1" in request.fingerprint and "2 windows in a row" in request.reason
+    state = keeper.read()
+    assert state.late.confirmed and not state.confirmed and state.asking is state.late
+
+
+def test_labels_of_nothing_are_broken_and_too_few_say_nothing(store, keeper, late):
+    production.log_window(store, "a", seed=10, id=np.arange(100))
+    production.log_window(store, "b", seed=10)
+    production.log_labels(store, "labels-1", [1000, 1001], [0, 1])
+    production.log_labels(store, "labels-2", [0, 1], [0, 1])
+    production.log_labels(store, "labels-3", [0, 1], ["cat", "dog"])
+    assert late() == []
+    found = {key.rpartition("/")[2]: window for key, window in keeper.read().windows.items()}
+    assert "has any of its 2 ids" in found["labels-1.parquet"].summary
+    assert found["labels-2.parquet"].verdict == "inconclusive"
+    assert "hold no numbers" in found["labels-3.parquet"].summary
+
+
+def test_labels_are_left_alone_where_nobody_asked_for_them(store, keeper, watch):
+    production.log_window(store, "a", seed=10, id=np.arange(100))
+    production.log_labels(store, "labels-1", np.arange(100), np.zeros(100, int))
+    watch()
+    assert keeper.read().window_counts == {"no drift": 1}
