@@ -165,10 +165,11 @@ def _launches(state: State) -> Block:
 
 def _confirmation(workload: Workload) -> str:
     policy, rate = workload.monitor, workload.drift.false_alarm_rate
-    between = windows_between_false_confirmations(rate, policy.confirm)
+    between = windows_between_false_confirmations(rate, policy)
+    together = ", or by two, four or eight together" if policy.online else ""
     return (
-        f"Drift is confirmed by {policy.confirm} windows in a row, and over after {policy.clear} without. Without any "
-        f"drift, one window in {1 / rate:,.0f} alarms, and about one in {between:,.0f} confirms it."
+        f"Drift is confirmed by {policy.confirm} windows in a row{together}, and over after {policy.clear} without. "
+        f"Without any drift, one window in {1 / rate:,.0f} alarms, and about one in {between:,.0f} confirms it."
     )
 
 

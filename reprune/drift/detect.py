@@ -43,12 +43,17 @@ def detect(
         IntegrityError: The reference belongs to another model.
     """
     policy = policy or DriftPolicy()
-    reference.belongs_to(model)
     if not len(window):
+        reference.belongs_to(model)
         return inconclusive(len(reference.sample), 0, policy)
+    return compare(reference.sample, observe(reference, window, model, signals, seed=seed), policy, seed=seed)
+
+
+def observe(reference: Reference, window: Examples, model: Path, signals: Signals, *, seed: int = 0) -> Sample:
+    """Return what a reference watches of a window; see `detect`."""
+    reference.belongs_to(model)
     embed = any(column.group == "embeddings" for column in reference.sample.columns)
-    found = sample(window, model, signals, limit=LIMIT, seed=seed, name="production", embed=embed)
-    return compare(reference.sample, found, policy, seed=seed)
+    return sample(window, model, signals, limit=LIMIT, seed=seed, name="production", embed=embed)
 
 
 def compare(reference: Sample, window: Sample, policy: DriftPolicy, *, seed: int = 0) -> DriftReport:
@@ -57,28 +62,43 @@ def compare(reference: Sample, window: Sample, policy: DriftPolicy, *, seed: int
     Raises:
         InputError: They are not of the same columns.
     """
+    return judge(*summaries(reference, window), policy, seed=seed)
+
+
+def summaries(reference: Sample, window: Sample, *, name: str = "window") -> tuple[Summary, Summary]:
+    """Return the summaries of a reference and a window, of the columns that the window has.
+
+    Args:
+        reference: With its labels, even where the window has none.
+        window: Of the same columns.
+        name: Of the window, another for every one that it may be merged with.
+
+    Raises:
+        InputError: They are not of the same columns.
+    """
     _, window = _aligned(reference, window)
-    known = summary(reference)  # with its labels, even where the window has none: its accuracy is estimated from them
+    known = summary(reference)  # accuracy is estimated from its labels
     names = {column.name for column in window.columns}
     present = tuple(
         it.name for it in known.frame.fields if it.name in names or (it.name == "correct" and "label" in names)
     )
-    return judge(known, summary(window, known.frame.only(present)), policy, seed=seed)
+    return known, summary(window, known.frame.only(present), name=name)
 
 
-def summary(sample: Sample, frame: Frame | None = None) -> Summary:
+def summary(sample: Sample, frame: Frame | None = None, *, name: str = "sample") -> Summary:
     """Return the summary of a sample; it holds every example.
 
     Args:
         sample: At most 2,000 examples.
         frame: The reference's; by default the sample is the reference.
+        name: Of the sample, another for every one that it may be merged with.
     """
     columns = {column.name: _values(sample, i, column) for i, column in enumerate(sample.columns)}
     groups = {column.name: column.group for column in sample.columns}
     said, truth = columns.get("predicted_class"), columns.get("label")
     if isinstance(said, Categories) and isinstance(truth, Categories):
         columns["correct"], groups["correct"] = agreement(said, truth), "quality"
-    return summarize([Chunk(columns, "sample")], frame or Frame.of(columns, groups))
+    return summarize([Chunk(columns, name)], frame or Frame.of(columns, groups))
 
 
 def _values(sample: Sample, i: int, column: Column) -> Values:

@@ -67,7 +67,7 @@ def _write_watching(writer: Writer, workload: Workload, seen: Snapshot) -> None:
     writer.write("monitor_drift_windows", "Windows in a row with drift.", {(): state.asking.drifted})
     writer.write("monitor_drift_confirm_windows", "Windows in a row that confirm drift.", {(): policy.confirm})
     writer.write("monitor_drift_confirmed", "1 while drift is confirmed.", {(): float(state.asking.confirmed)})
-    between = windows_between_false_confirmations(workload.drift.false_alarm_rate, policy.confirm)
+    between = windows_between_false_confirmations(workload.drift.false_alarm_rate, policy)
     writer.write(
         "monitor_expected_windows_between_false_confirmations",
         "Mean number of windows without drift until it is confirmed all the same.",

@@ -19,6 +19,10 @@ class WatchPolicy(BaseModel):
     clear: int = Field(2, ge=1, le=20)
     """Windows in a row without drift before confirmed drift counts as over."""
 
+    online: bool = False
+    """Whether windows are judged two, four and eight together as well, so that slow drift shows; drift that several
+    show together is confirmed by that alone."""
+
     act_on: tuple[Source, ...] = ("drift", "alert")
     """What may ask for a re-prune; empty for none."""
 
@@ -29,16 +33,21 @@ class WatchPolicy(BaseModel):
     """Most re-prunes that are started in any 24 hours."""
 
 
-def windows_between_false_confirmations(false_alarm_rate: float, confirm: int) -> float:
+def windows_between_false_confirmations(false_alarm_rate: float, policy: WatchPolicy) -> float:
     """Return the mean number of windows without drift until it is confirmed all the same.
 
-    The mean waiting time for a run of ``confirm`` alarms among independent windows (Feller, An Introduction to
+    By windows in a row: the mean waiting time for a run of alarms among independent windows (Feller, An Introduction to
     Probability Theory, volume 1, XIII.7). Windows are compared with one frozen reference, so they are independent only
-    given that reference: a reference that is unlike the rest by chance shortens the time.
+    given that reference: a reference that is unlike the rest by chance shortens the time. By windows together: each of
+    these looks has its share of the false-alarm rate, whatever they have in common.
 
     Args:
-        false_alarm_rate: Chance of an alarm in one window without drift.
-        confirm: Alarms in a row that confirm drift.
+        false_alarm_rate: Chance of an alarm in one window without drift, over all looks.
+        policy: How drift is confirmed.
     """
-    p = false_alarm_rate
-    return (1 - p**confirm) / ((1 - p) * p**confirm)
+    from reprune.drift.online import LONGEST, LOOKS  # not for those who only read a workload: it takes scipy
+
+    p = false_alarm_rate * (LONGEST / LOOKS if policy.online else 1)
+    in_a_row = ((1 - p) * p**policy.confirm) / (1 - p**policy.confirm)
+    together = p * (LOOKS - LONGEST) / LONGEST if policy.online else 0.0
+    return 1 / (in_a_row + together)

@@ -40,6 +40,8 @@ class Window(_Part):
     examples: int = 0
     at: float
     """When it was judged, seconds since 1970."""
+    together: int = 1
+    """Windows that the verdict is about: it and those before it."""
     delay: float | None = None
     """Of labels that came later: seconds from the latest window that they are of."""
 
@@ -88,14 +90,14 @@ class Findings(_Part):
         return bool(self.episode)
 
     def follow(self, window: Window, policy: WatchPolicy) -> None:
-        """Confirm drift after enough windows in a row, and let it be over after enough without.
+        """Confirm drift after enough windows in a row or by several together, and let it be over after enough without.
 
         What is broken or too small to conclude anything from changes nothing.
         """
         if window.verdict == "drift":
             self.first_drifted = self.first_drifted or window.key
             self.drifted, self.calm = self.drifted + 1, 0
-            if not self.confirmed and self.drifted >= policy.confirm:
+            if not self.confirmed and (self.drifted >= policy.confirm or window.together > 1):
                 self.episode = self.first_drifted
         elif window.verdict == "no drift":
             self.drifted, self.calm, self.first_drifted = 0, self.calm + 1, ""
@@ -115,6 +117,8 @@ class State(Findings):
     """Of files of labels that came later; each is a window."""
     windows: dict[str, Window] = {}
     """Windows and files of labels of the latest days, by key."""
+    together: tuple[str, ...] = ()
+    """Keys of the summaries of windows that are judged together with those to come."""
     begun: dict[str, int] = {}
     """Processes that began to judge a window and did not end it, by its key."""
     window_counts: dict[Verdict, int] = {}

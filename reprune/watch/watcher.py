@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import chain
@@ -24,7 +25,7 @@ from reprune.watch.state import Findings, Keeper, State, Window
 from reprune.workload import Workload
 
 if TYPE_CHECKING:
-    from reprune.drift.decision import Decision
+    from reprune.drift.verdict import DriftReport
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,12 @@ class Watcher:
         for key in chain(keys(), keys(labels=True) if self._late.watch else ()):
             window = self._new(key, state, champion)
             if window is not None:
-                yield self._keeper.change(partial(self._note, found=window, champion=champion))
+                request = self._keeper.change(partial(self._note, found=window, champion=champion))
+                if window.kept is not None:
+                    from reprune.watch import together
+
+                    together.tidy(self._store, self._workload.name, self._keeper.read().together)
+                yield request
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock.wall(), UTC).date()
@@ -85,12 +91,12 @@ class Watcher:
         state.steady, state.wall = max(state.steady, self._clock.now()), self._clock.wall()
         version = champion.version if champion else None
         if state.champion != version:
-            state.champion, state.late = version, Findings()
+            state.champion, state.late, state.together = version, Findings(), ()
             for name, value in Findings():
                 setattr(state, name, value)
         return state
 
-    def _new(self, key: str, state: State, champion: Champion) -> "tuple[Window, Decision | None] | None":
+    def _new(self, key: str, state: State, champion: Champion) -> "Judged | None":
         """Judge a window that was not looked at yet, or was broken and has been written anew."""
         seen = state.windows.get(key)
         if seen is not None and seen.verdict != "broken":
@@ -103,19 +109,19 @@ class Watcher:
         except NotFoundError:
             return None  # deleted since it was listed
 
-    def _judge(self, key: str, modified: str, champion: Champion) -> "tuple[Window, Decision | None]":
+    def _judge(self, key: str, modified: str, champion: Champion) -> "Judged":
         found = Window(key=key, modified=modified, verdict="broken", summary="", at=self._clock.wall())
         if key not in self._begun:
             self._begun.add(key)
             if self._keeper.change(partial(_begin_window, key=key)) > DEATHS:
                 found.summary = f"judging it ended the monitor {DEATHS} times; is there memory enough?"
-                return found, None
+                return Judged(found)
         version = self._version(champion)
         with TemporaryDirectory() as folder:
             path = Path(folder) / Path(key).name
             self._store.download(key, path)
             try:
-                decision = self._decide(path, champion, version, found)
+                judged = self._decide(path, champion, version, found)
             except InputError as error:
                 found.summary = error.message.replace(f"{folder}/", "")
             except RepruneError:
@@ -123,25 +129,48 @@ class Watcher:
             except Exception as error:  # a task of the user's own may raise anything
                 found.summary = f"judging it failed: {describe(error)}"
             else:
-                return found, decision
+                return judged
         log.warning("%s is broken: %s", key, found.summary)
-        return found, None
+        return Judged(found)
 
-    def _decide(self, path: Path, champion: Champion, version: Path, found: Window) -> "Decision":
+    def _decide(self, path: Path, champion: Champion, version: Path, found: Window) -> "Judged":
         from reprune.drift.decision import decide
 
-        policy = self._workload.drift
-        if logs.is_labels(found.key):
+        policy, late = self._workload.drift, logs.is_labels(found.key)
+        if late:
             policy = self._late
             window, found.delay = labels.read(self._store, found.key, path, self._inputs)
         else:
             window = logs.read(path, self._inputs)
         found.examples = window.rows
+        if self._workload.monitor.online and not late and len(window):
+            return self._with_those_before(window, champion, version, found)
         decision = decide(champion.version, version, window, self._signals, policy, seed=self._workload.seed)
-        report = decision.report
-        found.verdict = report.verdict if report else "inconclusive"
-        found.summary = report.summary if report else decision.reason
-        return decision
+        found.verdict = decision.report.verdict if decision.report else "inconclusive"
+        found.summary = decision.report.summary if decision.report else decision.reason
+        return Judged(found, decision.report)
+
+    def _with_those_before(self, window: logs.Window, champion: Champion, version: Path, found: Window) -> "Judged":
+        """Judge a window alone, and together with those before it."""
+        from reprune.drift import detect
+        from reprune.drift.reference import Reference
+        from reprune.watch import together
+
+        reference, seed = Reference.load(version / REFERENCE), self._workload.seed
+        sample = detect.observe(reference, window, version / ONNX, self._signals, seed=seed)
+        added = together.add(
+            self._store,
+            self._workload.name,
+            self._keeper.read().together,
+            *detect.summaries(reference.sample, sample, name=found.key),
+            self._workload.drift,
+            name=f"{champion.version} {found.key} {found.modified}",
+            seed=seed,
+        )
+        report, found.together = added.look.report, added.look.windows
+        found.verdict = report.verdict
+        found.summary = report.summary + (f", of {found.together} windows together" if found.together > 1 else "")
+        return Judged(found, report, added.kept)
 
     def _version(self, champion: Champion) -> Path:
         """Return the folder with the champion's model and reference, fetched once."""
@@ -158,9 +187,9 @@ class Watcher:
             self._inputs = logs.inputs_of(Path(scratch.name) / ONNX)
         return Path(self._scratch.name)
 
-    def _note(self, state: State, found: "tuple[Window, Decision | None]", champion: Champion) -> Request | None:
+    def _note(self, state: State, found: "Judged", champion: Champion) -> Request | None:
         """Count a window in the state, and return a request where it confirms drift."""
-        window, decision = found
+        window, report = found.window, found.report
         seen = state.windows.get(window.key)
         if seen is not None and seen.modified == window.modified:
             return None  # another monitor was quicker
@@ -169,12 +198,14 @@ class Watcher:
         kept = logs.recent(state.windows, today=self._today())
         state.windows = {key: it for key, it in sorted(state.windows.items()) if key in kept}
         state.window_counts[window.verdict] = state.window_counts.get(window.verdict, 0) + 1
-        if state.champion != champion.version or decision is None or decision.report is None:
+        if state.champion != champion.version or report is None:
             return None
+        if found.kept is not None:
+            state.together = found.kept
         findings = state.late if logs.is_labels(window.key) else state
         if window.verdict in ("drift", "no drift"):
-            tests = sorted(decision.report.tests, key=lambda test: test.adjusted_p_value)[:DRIFT_TESTS]
-            findings.quality = decision.report.quality
+            tests = sorted(report.tests, key=lambda test: test.adjusted_p_value)[:DRIFT_TESTS]
+            findings.quality = report.quality
             findings.tests = tuple(DriftMetrics.model_validate(test.model_dump()) for test in tests)
         findings.follow(window, self._workload.monitor)
         if window.verdict != "drift" or not findings.confirmed:
@@ -184,6 +215,21 @@ class Watcher:
             fingerprint=f"{champion.version[:12]} {findings.episode}",
             reason=f"drift in {findings.drifted} windows in a row; {window.summary}",
         )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What came of looking at a window.
+
+    Attributes:
+        window: For the state.
+        report: What the tests found; None where it is broken.
+        kept: Keys of the summaries that the next window is judged together with; None where it is judged alone.
+    """
+
+    window: Window
+    report: "DriftReport | None" = None
+    kept: tuple[str, ...] | None = None
 
 
 def _begin_window(state: State, key: str) -> int:

@@ -240,3 +240,42 @@ def test_labels_are_left_alone_where_nobody_asked_for_them(store, keeper, watch)
     production.log_labels(store, "labels-1", np.arange(100), np.zeros(100, int))
     watch()
     assert keeper.read().window_counts == {"no drift": 1}
+
+
+def slowly(store, keeper, count, **monitor):
+    """Look after each window, as a new process each time, while inputs have moved a little."""
+    asked = []
+    for i in range(count):
+        production.log_window(store, f"{i:02}", seed=20 + i, shift=0.13)
+        watcher = Watcher(production.workload(monitor=monitor), store, keeper, SteadyClock())
+        asked += [request for request in watcher.look() if request is not None]
+    return asked
+
+
+def test_slow_drift_is_confirmed_by_windows_together(store, keeper, tmp_path):
+    production.promote(store, tmp_path / "champion")
+    (request,) = slowly(store, keeper, 8, online=True)
+    state = keeper.read()
+    assert state.confirmed and state.windows[production.key_of("07.npz")].together == 8
+    assert "of 8 windows together" in request.reason
+    assert list(store.list(f"monitor/{production.NAME}/recent/")) == []
+
+
+def test_windows_alone_do_not_show_it(store, keeper, tmp_path):
+    production.promote(store, tmp_path / "champion")
+    assert slowly(store, keeper, 8) == []
+
+
+def test_what_waits_for_more_windows_is_kept_and_may_be_lost(store, keeper, tmp_path):
+    production.promote(store, tmp_path / "champion")
+    slowly(store, keeper, 3, online=True)
+    waiting = list(store.list(f"monitor/{production.NAME}/recent/"))
+    assert sorted(waiting) == sorted(filter(None, keeper.read().together)) and len(waiting) == 2
+    for key in waiting:
+        store.delete(key)
+    production.log_window(store, "99", seed=99)
+    list(Watcher(production.workload(monitor={"online": True}), store, keeper, SteadyClock()).look())
+    assert keeper.read().windows[production.key_of("99.npz")].verdict == "no drift"
+    production.promote(store, tmp_path / "next", scale=2.0)
+    list(Watcher(production.workload(monitor={"online": True}), store, keeper, SteadyClock()).look())
+    assert keeper.read().together == ()
