@@ -1,1 +1,1 @@
-"""Planning: which width each group gets, so that the budget holds at the least loss."""
+"""Planning: which width each group gets, so that the budget holds and least is lost."""

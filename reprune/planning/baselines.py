@@ -53,7 +53,7 @@ def magnitude(analysis: Analysis, scores: Mapping[str, Tensor], *, round_to: int
 
 
 def macs(analysis: Analysis, sensitivity: Sensitivity, *, round_to: int | None = None) -> list[Widths]:
-    """Return plans of least predicted loss under ever tighter budgets of multiply-accumulates.
+    """Return plans that are charged least under ever tighter budgets of multiply-accumulates.
 
     It is the planner itself, with the MACs of each operator in place of its measured latency: the difference between
     the two is what measuring is worth.

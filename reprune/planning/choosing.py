@@ -27,7 +27,7 @@ class Chooser(Protocol):
 
 
 class Knapsack:
-    """The planner's own way: the widths of least predicted loss.
+    """The planner's own way: the widths that are charged least.
 
     Args:
         problem: With the budgets of `Prices.problem`.
@@ -37,7 +37,7 @@ class Knapsack:
         self._problem = problem
 
     def __call__(self, limits: np.ndarray) -> Solution:
-        """Return the plan of least predicted loss that holds the limits."""
+        """Return the plan that is charged least and holds the limits."""
         if np.any(limits <= 0):
             choice = (0,) * len(self._problem.names)
             widths, loss = self._problem.chosen(choice), self._problem.loss(choice)

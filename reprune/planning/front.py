@@ -50,7 +50,7 @@ def make_front(
     return tuple(
         Alternative(
             widths=solution.widths,
-            predicted_loss=solution.loss,
+            predicted_loss=planner.predicted_loss(solution.widths),
             predicted_latency_seconds=tuple(planner.predicted(solution.widths)),
             measured_latency_seconds=tuple(measure(solution.widths)) if measure and place in timed else None,
             size_bytes=planner.size_bytes(solution.widths),
@@ -72,8 +72,11 @@ def _undominated(planner: Planner, solutions: list[Solution]) -> list[Solution]:
     def latency(solution: Solution) -> float:
         return float(np.max(planner.predicted(solution.widths) / planner.dense_seconds))
 
+    def loss(solution: Solution) -> float:
+        return planner.predicted_loss(solution.widths)
+
     kept: list[Solution] = []
-    for solution in sorted(solutions, key=lambda it: (latency(it), it.loss)):
-        if not kept or solution.loss < kept[-1].loss:
+    for solution in sorted(solutions, key=lambda it: (latency(it), loss(it))):
+        if not kept or loss(solution) < loss(kept[-1]):
             kept.append(solution)
     return kept

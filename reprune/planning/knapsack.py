@@ -45,7 +45,7 @@ class Solution:
     Attributes:
         choice: Index of the width of each group.
         widths: Cells kept, by group.
-        loss: Predicted loss.
+        loss: What they are charged.
         costs: What it costs under each budget, ``[budgets]``.
     """
 

@@ -96,7 +96,7 @@ def make_plan(
     alternatives: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Plan:
-    """Choose the width of each group so that the predicted loss is least and every budget holds, measured.
+    """Choose widths whose charge (`reprune.planning.balance`) is least while every budget holds, measured.
 
     Args:
         analysis: Groups and operators of the dense model (`reprune.pruning.analyze`).
@@ -184,7 +184,7 @@ def _plan(
         dense_size_bytes=planner.dense_size_bytes,
         size_bytes=size,
         size_budget_bytes=limit,
-        predicted_loss=solution.loss,
+        predicted_loss=planner.predicted_loss(solution.widths),
         holds=holds and (limit is None or size is None or size <= limit),
         rounds=log,
         alternatives=front,

@@ -128,6 +128,10 @@ class Planner:
         summed = self._prices.latencies(widths)
         return np.array([graph.latency(float(it)) for graph, it in zip(self._graphs, summed, strict=True)])
 
+    def predicted_loss(self, widths: Widths) -> float:
+        """Return the predicted rise of the loss before any recovery: the sum of the groups' measured rises."""
+        return float(sum(self._sensitivity.losses(name, [width])[0] for name, width in widths.items()))
+
     def correct(self, widths: Widths, measured: np.ndarray) -> None:
         """Learn what a planned graph takes; never plan as dear again as what was too slow."""
         self.learn(widths, measured)

@@ -10,6 +10,7 @@ import numpy as np
 
 from reprune.hardware.latency_table import Axis
 from reprune.hardware.operators import Operator, OperatorShape, example_batch
+from reprune.planning.balance import charges
 from reprune.planning.problem import Cost, Problem
 from reprune.planning.sensitivity import Sensitivity
 from reprune.pruning.groups import Analysis
@@ -131,11 +132,11 @@ class Prices:
         """
         names = tuple(candidates)
         widths = tuple(tuple(candidates[name]) for name in names)
-        losses = tuple(sensitivity.losses(name, candidates[name]) for name in names)
+        charged = tuple(charges(sensitivity.losses(name, its), its) for name, its in zip(names, widths, strict=True))
         costs = [cost for operator, shape in self._operators for cost in self._costs(operator, shape, names, widths)]
         if self._rates.any():
             costs += [Cost((g,), self._activations(name, widths[g])) for g, name in enumerate(names)]
-        return Problem(names, widths, losses, tuple(costs))
+        return Problem(names, widths, charged, tuple(costs))
 
     def candidates(self, *, least: int = 1) -> dict[str, list[int]]:
         """Return widths worth considering for each group, ascending, the dense one included.

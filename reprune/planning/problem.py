@@ -31,7 +31,7 @@ class Problem:
     Attributes:
         names: The groups.
         widths: Widths each one may have, ascending; the last is its dense width.
-        losses: Predicted loss of each of them, ``[widths]`` for each group; they add up.
+        losses: What each of them is charged, ``[widths]`` for each group; they add up.
         costs: Costs that add up; each budget has its own column.
     """
 
@@ -54,7 +54,7 @@ class Problem:
         return tuple(Cost(groups, values) for groups, values in total.items())
 
     def loss(self, choice: Choice) -> float:
-        """Return the predicted loss of a choice."""
+        """Return what a choice is charged."""
         return float(sum(losses[i] for losses, i in zip(self.losses, choice, strict=True)))
 
     def cost(self, choice: Choice) -> np.ndarray:
