@@ -4,6 +4,7 @@ A bundle is a folder::
 
     bundle.json            what it is: entry point, its arguments, counts, lineage, and the digest of every other file
     weights.safetensors    parameters and buffers of the model as it is now
+    quantized.safetensors  those that its quantized file is made from; absent where that is made from the same
     recipe.json            which slices of which tensors were kept; absent for a dense model
     masks.safetensors      which single weights stay, a bit each; absent where none were masked
 """
@@ -31,9 +32,10 @@ __all__ = ["Description", "Factory", "build", "load", "load_weights", "masks_of"
 FORMAT = 1
 DESCRIPTION = "bundle.json"
 WEIGHTS = "weights.safetensors"
+QUANTIZED = "quantized.safetensors"
 RECIPE = "recipe.json"
 MASKS = "masks.safetensors"
-FILES = (DESCRIPTION, WEIGHTS, RECIPE, MASKS)
+FILES = (DESCRIPTION, WEIGHTS, QUANTIZED, RECIPE, MASKS)
 
 
 class Description(BaseModel):
@@ -81,6 +83,7 @@ def save(
     arguments: dict[str, Any] | None = None,
     recipe: Recipe | None = None,
     masks: Masks | None = None,
+    quantized: nn.Module | None = None,
     **lineage: Any,
 ) -> Description:
     """Write a model as a bundle, once it is certain that the bundle can be loaded.
@@ -93,6 +96,7 @@ def save(
             model's own ``config``, where its class is made of one (transformers).
         recipe: What was cut from the dense model; by default what the model remembers.
         masks: Which single weights stay; the others are zeroed when the bundle is loaded, and kept here as they are.
+        quantized: The same model with the weights that its quantized file is to be made from, where those are others.
         **lineage: Anything JSON can hold about where the model comes from.
 
     Raises:
@@ -107,8 +111,12 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     written = [WEIGHTS]
     safetensors.torch.save_model(model, str(folder / WEIGHTS))
-    for name in (RECIPE, MASKS):
+    for name in (RECIPE, MASKS, QUANTIZED):
         (folder / name).unlink(missing_ok=True)
+    if quantized is not None:
+        check(quantized, made_by, recipe)
+        safetensors.torch.save_model(quantized, str(folder / QUANTIZED))
+        written.append(QUANTIZED)
     if recipe is not None:
         recipe.save(folder / RECIPE)
         written.append(RECIPE)
@@ -126,7 +134,7 @@ def save(
     return description
 
 
-def load(folder: str | Path, *, factory: str | None = None) -> nn.Module:
+def load(folder: str | Path, *, factory: str | None = None, quantized: bool = False) -> nn.Module:
     """Load a bundle: build the user's model, cut it by the recipe, and fill in the weights.
 
     The only code that runs is the entry point of the dense model, from this environment, never from the bundle. Name it
@@ -135,6 +143,7 @@ def load(folder: str | Path, *, factory: str | None = None) -> nn.Module:
     Args:
         folder: The bundle.
         factory: Entry point to use in place of the one that the bundle names.
+        quantized: Whether to fill in the weights that the quantized file is made from, where those are others.
 
     Returns:
         The model in eval mode, in the precision that it was saved in, with the bundle's masks applied.
@@ -149,7 +158,8 @@ def load(folder: str | Path, *, factory: str | None = None) -> nn.Module:
     model = Factory(factory or description.model, description.arguments).build()
     if RECIPE in description.files:
         model = replay(model, Recipe.load(folder / RECIPE))
-    load_weights(model, folder / WEIGHTS, keep_types=False)
+    weights = QUANTIZED if quantized and QUANTIZED in description.files else WEIGHTS
+    load_weights(model, folder / weights, keep_types=False)
     if MASKS in description.files:
         sparsity.apply(model, sparsity.load(folder / MASKS))
     return model.eval()

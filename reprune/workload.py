@@ -214,6 +214,10 @@ class Quantize(Section):
     """Accuracy that may be lost on validation against the float candidate, as a share; operators stay in float until
     that holds."""
 
+    epochs: int | None = Field(None, ge=0)
+    """Epochs of quantization-aware fine-tuning where that much is lost all the same, by default a quarter of
+    ``finetune.epochs``; 0 for none. Formats that quantize weights alone have none."""
+
 
 class Promotion(Section):
     """What becomes of a candidate that the gate let through."""

@@ -13,8 +13,8 @@ from reprune.report.plots.pruning import SensitivityPoint
 from reprune.training.history import History
 
 
-def training(title: str, history: History, metric: str) -> str:
-    """Return the page of a training: its curves and its epochs."""
+def training(title: str, history: History, metric: str, note: str = "") -> str:
+    """Return the page of a training: its curves and its epochs, and a sentence about what followed."""
     if not history.epochs:
         return page(title, "Not trained here", [Section("Training", [Note("The weights were taken as they are.")])])
     table = Table(
@@ -32,11 +32,12 @@ def training(title: str, history: History, metric: str) -> str:
         numeric=(0, 1, 2, 3, 4),
     )
     figure = learning.curves(history, name=title.lower(), metric=metric)
-    befell = [Note(f"Epoch {it.epoch}: {it.text}.", "warn") for it in history.incidents]
+    notes = [Note(f"Epoch {it.epoch}: {it.text}.", "warn") for it in history.incidents]
+    notes += [Note(f"{note}.", "plain")] if note else []
     return page(
         title,
         f"{words.count(len(history.epochs), 'epoch')}",
-        [Section("Curves", [figure, *befell]), Section("Epochs", [table])],
+        [Section("Curves", [figure, *notes]), Section("Epochs", [table])],
     )
 
 

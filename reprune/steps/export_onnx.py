@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from reprune.report import pages
 from reprune.step import Step
 from reprune.steps import quantizing
 from reprune.steps.benchmark import inputs_file
+from reprune.steps.quantizing import Quantization
 from reprune.structure import feed
 
 COMPARED = 512
@@ -38,7 +40,7 @@ def run(step: Step, *, dense: Path, candidate: Path, exported: Path, report: Pat
     for size in {target.batch_size for target in step.workload.target}:
         arrays = feed(step.data.example(batch_size=size, split="test"))
         save_file({name: np.ascontiguousarray(it) for name, it in arrays.items()}, inputs_file(exported, size))
-    quantization = quantizing.quantize(step, exported / "candidate.onnx")
+    quantization = _quantized(step, candidate, exported / "candidate.onnx")
     if quantization and quantization.status != "made":
         step.warn(quantization.statement)
     record = {"models": described, "quantization": quantization.model_dump(mode="json") if quantization else None}
@@ -49,6 +51,16 @@ def run(step: Step, *, dense: Path, candidate: Path, exported: Path, report: Pat
     step.summary = f"largest difference between torch and ONNX Runtime: {errors}"
     if quantization:
         step.summary += f"; {quantization.statement}"
+
+
+def _quantized(step: Step, candidate: Path, path: Path) -> Quantization | None:
+    """Quantize the candidate, from weights that were fine-tuned for it where there are such."""
+    if not step.workload.quantize or bundle.QUANTIZED not in bundle.Description.read(candidate).files:
+        return quantizing.quantize(step, path)
+    with TemporaryDirectory() as scratch:
+        source = Path(scratch) / path.name
+        export(bundle.load(candidate, quantized=True), step.data.example(), source)
+        return quantizing.quantize(step, path, source)
 
 
 def _export(step: Step, model: nn.Module, path: Path) -> dict[str, Any]:

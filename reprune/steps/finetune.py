@@ -8,7 +8,7 @@ from reprune import bundle, digest, words
 from reprune.pruning.cost import macs_of
 from reprune.report import pages
 from reprune.step import Step
-from reprune.steps import learning
+from reprune.steps import learning, quantization_aware
 from reprune.steps.learning import learn, tell_epochs, validation_score
 from reprune.training.temperature import Scaling, scale
 from reprune.warm_start import shortened
@@ -23,7 +23,7 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
     replayed = parent.lineage.get("replayed")
     epochs = shortened(settings.epochs, workload.warm_start) if replayed else settings.epochs
     teacher = bundle.load(dense)
-    cost = learning.recovery_cost(step, teacher).of(macs_of(model, step.data.example()), epochs)
+    price, macs = learning.recovery_cost(step, teacher), macs_of(model, step.data.example())
     decides = [parent.files, epochs, settings.model_dump(), workload.train.decisive()]
     history = learn(
         step,
@@ -34,12 +34,19 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
         name="finetune",
         on_epoch=tell_epochs(step, epochs),
     )
+    costs = dict(parent.lineage.get("cost") or {}) | {"finetune": price.of(macs, epochs)}
+    more = learning.aware_epochs(workload, settings.epochs)
+    more = shortened(more, workload.warm_start) if replayed else more
+    aware, quantized = quantization_aware.fine_tune(step, model, teacher, epochs=more, parent=decides)
+    if aware:
+        costs[quantization_aware.NAME] = price.of(macs, more)
     scaling = _scaled(step, model) if settings.calibrate else None
+    if quantized and settings.calibrate:
+        _scaled(step, quantized)
     after = validation_score(step, model)
-    costs = dict(parent.lineage.get("cost") or {}) | {"finetune": cost}
     lineage = parent.lineage | {"finetune": history.model_dump()["epochs"], "parent": parent.files, "cost": costs}
-    bundle.save(model, candidate, factory=parent.model, recipe=bundle.recipe_of(pruned), **lineage)
-    report.write_text(pages.training("Fine-tuning", history, step.task.metric))
+    bundle.save(model, candidate, factory=parent.model, recipe=bundle.recipe_of(pruned), quantized=quantized, **lineage)
+    report.write_text(pages.training("Fine-tuning", history, step.task.metric, aware.statement if aware else ""))
     told = history.model_dump()
     step.record = {
         "history": told["epochs"],
@@ -47,12 +54,15 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
         "score_before": before,
         "score_after": after,
         "cost": costs,
+        "quantization_aware": aware.model_dump(mode="json") if aware else None,
         "scaling": scaling.model_dump() if scaling else None,
     }
     step.summary = (
         f"{words.score(before)} → {words.score(after)} on validation after {epochs} epochs; this cycle's training cost "
         f"{sum(costs.values()):.2f} of a dense one"
     )
+    if aware:
+        step.summary += f"; {aware.statement}"
     if scaling and scaling.temperature:
         step.summary += f", temperature {scaling.temperature:.2f}"
 

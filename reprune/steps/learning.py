@@ -17,9 +17,11 @@ from reprune.training.checkpoint import Checkpoints
 from reprune.training.evaluate import scores
 from reprune.training.fit import Settings
 from reprune.training.history import Epoch, History, Incident
+from reprune.training.quantization_aware import Rounding
+from reprune.workload import Workload
 
 
-def settings(step: Step, *, epochs: int, learning_rate: float, seed: int) -> Settings:
+def settings(step: Step, *, epochs: int, learning_rate: float, seed: int, rounding: Rounding | None = None) -> Settings:
     """Return settings that follow the workload's ``train`` section in everything else."""
     train = step.workload.train
     return Settings(
@@ -32,6 +34,7 @@ def settings(step: Step, *, epochs: int, learning_rate: float, seed: int) -> Set
         micro_batch=train.micro_batch,
         precision=train.precision,
         ema=train.ema,
+        rounding=rounding,
     )
 
 
@@ -117,6 +120,14 @@ def recovery_cost(step: Step, dense: nn.Module) -> Cost:
         dense_epochs=workload.train.epochs,
         taught=workload.finetune.distillation > 0 or bool(workload.finetune.match),
     )
+
+
+def aware_epochs(workload: Workload, finetune: int) -> int:
+    """Return the epochs of quantization-aware fine-tuning that may follow so many of fine-tuning."""
+    asked = workload.quantize
+    if asked is None or asked.format.startswith("weights"):
+        return 0
+    return min(finetune, max(1, finetune // 4)) if asked.epochs is None else asked.epochs
 
 
 def mean_loss(task: Task) -> Callable[[Any, Any], Tensor]:

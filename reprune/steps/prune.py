@@ -12,6 +12,7 @@ from reprune.planning.subject import Subject
 from reprune.pruning.iterative import Outcome
 from reprune.report import planning_pages
 from reprune.step import Step
+from reprune.steps import learning
 from reprune.steps.pruner import Pruner
 from reprune.warm_start import Former, WarmStart, former_cut, note_replay
 
@@ -63,7 +64,8 @@ def _key(step: Step, parent: bundle.Description, profiles: list[str], former: Fo
     workload = step.workload
     sections = (workload.prune, workload.finetune, workload.budget)
     replayed = former.version if isinstance(former, Former) else None
-    decide = [parent.files, profiles, workload.seed, workload.warm_start, replayed, workload.train.decisive()]
+    aware = learning.aware_epochs(workload, workload.finetune.epochs)
+    decide = [parent.files, profiles, workload.seed, workload.warm_start, replayed, workload.train.decisive(), aware]
     return digest.of_json([*decide, *(section.model_dump() for section in sections)])
 
 

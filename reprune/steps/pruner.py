@@ -73,7 +73,8 @@ class Pruner:
             pace = Fixed(self._settings.schedule, self._rounds, self._settings.epochs)
         self._place = (0, pace.ahead(()))
         planned = self._macs(self._subject.narrowed(plan.widths))
-        finetune = self._cost.of(planned, self._step.workload.finetune.epochs)
+        aware = learning.aware_epochs(self._step.workload, self._step.workload.finetune.epochs)
+        finetune = self._cost.of(planned, self._step.workload.finetune.epochs + aware)
         outcome = self._loop(pace, reserved=finetune + spent).run(
             self._subject.model,
             self._baseline,

@@ -16,6 +16,7 @@ from reprune.pruning.iterative import first_batches
 from reprune.step import Step
 from reprune.steps.benchmark import QUANTIZED
 from reprune.structure import Inputs
+from reprune.training.random_state import seed_everything
 
 BATCH = 8
 """Examples that are calibrated with at once: histograms need all activations of a batch in memory."""
@@ -64,12 +65,14 @@ class Quantization(BaseModel):
         return {f"candidate: ONNX → {self.format}": self.mixed.loss.parity} if self.mixed else {}
 
 
-def quantize(step: Step, candidate: Path) -> Quantization | None:
+def quantize(step: Step, candidate: Path, source: Path | None = None) -> Quantization | None:
     """Write the candidate's quantized file beside its float one, where the workload asks and it can be done.
 
     Args:
         step: The step that exports.
-        candidate: The float ONNX file.
+        candidate: The float ONNX file, which the quantized one is compared with.
+        source: The float ONNX file to quantize, where that is another: of the same model, with weights that were
+            fine-tuned for it.
 
     Returns:
         What became of it; None where the workload asks for float alone.
@@ -81,17 +84,17 @@ def quantize(step: Step, candidate: Path) -> Quantization | None:
     if unable:
         return Quantization(format=settings.format, status="impossible", statement=f"float is served: {unable}")
     try:
-        return _quantize(step, candidate, candidate.with_name(QUANTIZED))
+        return _quantize(step, candidate, source or candidate, candidate.with_name(QUANTIZED))
     except InputError as error:
         return Quantization(format=settings.format, status="impossible", statement=f"float is served: {error.message}")
 
 
-def _quantize(step: Step, candidate: Path, path: Path) -> Quantization:
+def _quantize(step: Step, candidate: Path, source: Path, path: Path) -> Quantization:
     settings = step.workload.quantize
     assert settings is not None
     reduced = any(needs_reduced_range(it.instruction_sets) for it in _machines(step))
     step.progress(f"{settings.format}: preparing")
-    quantizer = Quantizer(candidate, settings.format, reduced=reduced)
+    quantizer = Quantizer(source, settings.format, reduced=reduced)
     step.progress(f"{settings.format}: ranges of activations")
     examples = quantizer.calibrate(_calibration(step, settings.examples), settings.calibration)
     found = quantize_within(
@@ -139,7 +142,11 @@ def _machines(step: Step) -> list[Machine]:
 
 
 def _calibration(step: Step, examples: int) -> list[Inputs]:
-    """Return inputs of the train split, shuffled: its first examples may all be of one class."""
+    """Return inputs of the train split, shuffled: its first examples may all be of one class.
+
+    They are the same each time, also where the split distorts them at random.
+    """
+    seed_everything(step.workload.seed)
     batches = step.data.training_batches(batch_size=min(BATCH, examples), seed=step.workload.seed)
     return [inputs for inputs, _ in first_batches(batches, examples)]
 

@@ -1,5 +1,6 @@
 """Training a model: the parts put together. Each has a file of its own beside this one."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,7 @@ from reprune.training.loop import Loop
 from reprune.training.normalization import separate
 from reprune.training.optimization import optimizer_of
 from reprune.training.precision import Precision
+from reprune.training.quantization_aware import Rounding, rounded
 from reprune.training.random_state import seed_everything
 from reprune.training.state import State
 
@@ -24,7 +26,11 @@ __all__ = ["Settings", "fit", "seed_everything"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to train; the fields are those of the workload's ``train`` section."""
+    """How to train; the fields are those of the workload's ``train`` section, but for ``rounding``.
+
+    Attributes:
+        rounding: How forward passes round, where the model is to get used to that; None in plain training.
+    """
 
     epochs: int
     learning_rate: float
@@ -35,6 +41,7 @@ class Settings:
     micro_batch: int | None = None
     precision: Precision = "float32"
     ema: float | None = None
+    rounding: Rounding | None = None
 
 
 def fit(
@@ -69,28 +76,27 @@ def fit(
         StoreError: A checkpoint could not be written, however often it was tried; the one before it is kept.
         Evicted: The process got SIGTERM; where there are checkpoints, the finished steps are kept.
     """
-    group = distributed.current()
-    optimizer = optimizer_of(
-        model, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    average = Average(model, settings.ema) if settings.ema is not None else None
-    state = State(model, optimizer, average, micro_batch=settings.micro_batch)
-    loop = Loop(
-        state,
-        batches,
-        loss,
-        settings,
-        validate=validate,
-        checkpoints=checkpoints,
-        name=name,
-        group=group,
-        on_epoch=on_epoch,
-        on_incident=on_incident,
-    )
-    try:
+    with contextlib.ExitStack() as during:
+        during.callback(separate, model)
+        if settings.rounding:
+            during.enter_context(rounded(model, settings.rounding))
+        optimizer = optimizer_of(
+            model, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        average = Average(model, settings.ema) if settings.ema is not None else None
+        loop = Loop(
+            State(model, optimizer, average, micro_batch=settings.micro_batch),
+            batches,
+            loss,
+            settings,
+            validate=validate,
+            checkpoints=checkpoints,
+            name=name,
+            group=distributed.current(),
+            on_epoch=on_epoch,
+            on_incident=on_incident,
+        )
         history = loop.run()
-    finally:
-        separate(model)
     if average:
         model.load_state_dict(average.model.state_dict())
     model.eval()
