@@ -12,6 +12,7 @@ import yaml
 pytestmark = pytest.mark.timeout(3600)  # a whole loop is in here, and on a busy machine
 
 PAGE = Path(__file__).parents[2] / "docs" / "containers.md"
+SHIPPED = Path(__file__).parents[2] / "reprune" / "workloads"
 
 
 def variant(caller, file, **changes):
@@ -83,7 +84,7 @@ def test_each_step_ran_in_the_image_that_it_needs_without_a_network(engine, call
 
 @pytest.mark.slow
 def test_the_loop_rejects_and_the_champion_stays(caller, promoted):
-    strict = variant(caller, "strict.yaml", budget={"latency": "0.6x", "accuracy_drop": 0.0})
+    strict = variant(caller, "strict-shapes.yaml", budget={"latency": "0.6x", "accuracy_drop": 0.0})
     before = registry(caller)
     rejected = caller.run(strict, "--force", code=1)
     assert rejected["outcome"] == "rejected" and rejected["reasons"]
@@ -123,7 +124,16 @@ def test_a_workload_in_an_image_of_its_own_by_the_template_of_the_page(engine, i
 
 @pytest.mark.slow
 def test_the_digits(image, caller):
-    """The shipped workload in full; whether it is promoted is for the gate to say."""
+    """The shipped workload in full, with and without a loss allowed; a busy machine's timings do not decide."""
     image("runtime"), image("train")
-    ended = caller.run("digits", code=(0, 1))
-    assert ended["outcome"] in ("promoted", "rejected") and ended["comparison"][1]["speed_up"] > 1
+    digits = yaml.safe_load((SHIPPED / "digits" / "workload.yaml").read_text()) | {"code": "."}
+    calm = digits | {"gate": {"latency": "warn", "tail_latency": "warn", "extreme_latency": "warn"}}
+    strict = calm | {"budget": {"latency": "0.45x", "accuracy_drop": 0.0}}
+    for name, changed in (("calm", calm), ("strict", strict)):
+        (caller.folder / f"{name}.yaml").write_text(yaml.safe_dump(changed))
+    ended = caller.run("calm.yaml")
+    assert ended["outcome"] == "promoted" and ended["comparison"][1]["speed_up"] > 1
+    before = registry(caller)
+    rejected = caller.run("strict.yaml", "--force", code=1)
+    assert rejected["outcome"] == "rejected" and rejected["reasons"]
+    assert registry(caller) == before
