@@ -10,7 +10,7 @@ _SIZES = ((1e9, 1e9, "GB"), (1e6, 1e6, "MB"), (1e3, 1e3, "kB"), (0.0, 1.0, "B"))
 
 def points(share: float) -> str:
     """Return a share in points: ``0.3`` for 0.003."""
-    return _no_minus_zero(f"{100 * share:.1f}" if abs(share) >= 0.001 or share == 0 else f"{100 * share:.2f}")
+    return _minus(f"{100 * share:.1f}" if abs(share) >= 0.001 or share == 0 else f"{100 * share:.2f}")
 
 
 def percent(share: float) -> str:
@@ -19,13 +19,13 @@ def percent(share: float) -> str:
 
 
 def score(value: float) -> str:
-    """Return a mean score: ``98.7%`` of what is a share, ``-1.234`` of what cannot be one."""
+    """Return a mean score: ``98.7%`` of what is a share, ``−1.234`` of what cannot be one."""
     return f"{value:.1%}" if 0 <= value <= 1 else plain(value)
 
 
 def plain(value: float) -> str:
     """Return a number with three decimals."""
-    return _no_minus_zero(f"{value:.3f}")
+    return _minus(f"{value:.3f}")
 
 
 def bound(confidence: float) -> str:
@@ -88,5 +88,6 @@ def _scaled(value: float, units: tuple[tuple[float, float, str], ...]) -> str:
     )
 
 
-def _no_minus_zero(text: str) -> str:
-    return text.removeprefix("-") if float(text) == 0 else text
+def _minus(text: str) -> str:
+    """Return a number with a minus sign, and without one where it is nought."""
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")

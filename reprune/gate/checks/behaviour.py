@@ -53,12 +53,13 @@ def _expected_error(evidence: Evidence, policy: GatePolicy) -> Check:
         return Check(status="failed", statement=statement, **about)
     rise = calibration_rise(dense.confidence, dense.scores, candidate.confidence, candidate.scores, policy.confidence)
     limit = policy.calibration_rise
+    before, now = (words.percent(max(it, 0)) for it in (rise.candidate, rise.reference))  # chance may leave less than 0
     return Check.measured(
         rise,
         limit,
         **about,
         status=_three_way(rise, limit),
-        statement=f"calibration error went from {words.percent(rise.candidate)} to {words.percent(rise.reference)} "
+        statement=f"calibration error went from {before} to {now} "
         f"({_change(rise, words.points, 'points')}; allowed {words.points(limit)})",
         unit="share",
         examples=evidence.examples,

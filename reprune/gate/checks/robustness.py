@@ -102,9 +102,7 @@ def _judged(
         DENSE: evidence.answers[DENSE].scores[clean].mean() - condition.dense.mean(),
         CANDIDATE: evidence.answers[CANDIDATE].scores[clean].mean() - condition.candidate.mean(),
     }
-    said = (
-        f"{name}: dense loses {_signed(losses[DENSE], write)} {unit}, {CANDIDATE} {_signed(losses[CANDIDATE], write)}; "
-    )
+    said = f"{name}: dense loses {write(losses[DENSE])} {unit}, {CANDIDATE} {write(losses[CANDIDATE])}; "
     said += f"{words.bound(policy.confidence)} of the excess {write(found.high)}, allowed {write(limit)}, "
     said += f"on {words.count(found.examples, 'example')}"
     if status == "inconclusive":
@@ -120,7 +118,3 @@ def _skipped(name: str, why: str, policy: GatePolicy) -> Check:
 
 def _about(name: str, policy: GatePolicy) -> dict[str, Any]:
     return {"name": f"robustness: {name}", "family": "robustness", "severity": policy.robustness}
-
-
-def _signed(value: float, write: words.Form) -> str:
-    return f"−{write(-value)}" if value < 0 else write(value)
