@@ -100,8 +100,9 @@ def main():
     found = json.loads(path.read_text()) if path.exists() else {}
     torch.set_num_threads(1)
     pictures = Pictures()
-    cells = [("tabular", "none", 0.0), ("images", "none", 0.0)]
+    cells = [("tabular", "none", 0.0)]
     cells += [("tabular", kind, amount) for kind, amounts in TABULAR.values() for amount in amounts]
+    cells += [("images", "none", 0.0)]
     cells += [("images", kind, amount) for kind, amounts in IMAGES.values() for amount in amounts]
     for done in range(25, arguments.windows + 1, 25):
         for stream, kind, amount in cells:
