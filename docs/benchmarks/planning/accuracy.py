@@ -5,6 +5,7 @@ the same number of steps by the same recipe; only the widths differ. Run: ``pyth
 [workload ...]``; it goes on where it was stopped.
 """
 
+import copy
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -167,7 +168,7 @@ class Subject:
         fit(
             model,
             self._batches,
-            Distillation(self.task, self.dense, weight=finetune.distillation, temperature=finetune.temperature),
+            Distillation(self.task, copy.deepcopy(self.dense), weight=finetune.distillation, temperature=finetune.temperature),
             self._settings(EPOCHS[self.name], rate, 100 + seed),
             validate=lambda trained: 0.0,
         )
