@@ -165,10 +165,11 @@ class Subject:
         reestimate(model, (inputs for inputs, _ in self.examples))
         before, finetune = self._score(model), self.workload.finetune
         rate = finetune.learning_rate or self.workload.train.learning_rate / 3
+        teacher = copy.deepcopy(self.dense)  # a teacher is frozen, and later cuts are taken from the dense model
         fit(
             model,
             self._batches,
-            Distillation(self.task, copy.deepcopy(self.dense), weight=finetune.distillation, temperature=finetune.temperature),
+            Distillation(self.task, teacher, weight=finetune.distillation, temperature=finetune.temperature),
             self._settings(EPOCHS[self.name], rate, 100 + seed),
             validate=lambda trained: 0.0,
         )

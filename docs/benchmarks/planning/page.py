@@ -124,23 +124,30 @@ def resnet50() -> None:
 
 
 def accuracy() -> None:
-    """Print scores after fine-tuning, by plan and speed-up."""
+    """Print scores after fine-tuning, by speed-up and plan, the best of a row bold."""
     plans = list(Lines(HERE / "accuracy_plans.jsonl", ()))
     rows = list(Lines(HERE / "accuracy.jsonl", ()))
+    kinds = ("measured", "uniform", "global magnitude", "MACs")
     lines = []
-    for workload in dict.fromkeys(row["workload"] for row in rows):
-        for speedup in sorted({row["speedup"] for row in rows}):
-            for plan in dict.fromkeys(row["plan"] for row in plans):
-                key = {"workload": workload, "speedup": speedup, "plan": plan}
-                scores = [row["score"] for row in rows if key.items() <= row.items()]
-                found = _pick(plans, key)
-                if scores and found:
-                    spread = f"{min(scores):.1%} to {max(scores):.1%}"
-                    measured = f"{1 / found['latency_ratio']:.2f}x"
-                    lines.append(
-                        [workload, f"{speedup}x", plan, measured, f"{np.mean(scores):.1%}", spread, len(scores)]
-                    )
-    _print(["workload", "asked", "plan", "measured", "mean", "least to most", "seeds"], lines)
+    for workload, speedup in dict.fromkeys((row["workload"], row["speedup"]) for row in plans):
+        of = {"workload": workload, "speedup": speedup}
+        scores = {
+            kind: [100 * row["score"] for row in rows if (of | {"plan": kind}).items() <= row.items()] for kind in kinds
+        }
+        if not any(scores.values()):
+            continue
+        best = max(np.mean(it) for it in scores.values() if it)
+        cells = [_accuracy_cell(scores[kind], _pick(plans, of | {"plan": kind}), best) for kind in kinds]
+        dense = next(row["dense_score"] for row in plans if row["workload"] == workload)
+        lines.append([workload, f"{100 * dense:.1f}", f"{speedup}x", *cells, max(map(len, scores.values()))])
+    _print(["workload", "dense", "asked", *kinds, "seeds"], lines)
+
+
+def _accuracy_cell(scores: list[float], plan: dict | None, best: float) -> str:
+    if not scores or plan is None:
+        return "no plan" if plan and "infeasible" in plan else ""
+    shown = f"{np.mean(scores):.1f} ± {np.std(scores, ddof=1) if len(scores) > 1 else 0:.1f}"
+    return f"{f'**{shown}**' if np.mean(scores) == best else shown} ({1 / plan['latency_ratio']:.1f}x)"
 
 
 def _pick(rows: Iterable[dict], key: dict) -> dict | None:
