@@ -75,7 +75,7 @@ def live(store, epochs, *, seconds=None):
         process = FORK.Process(target=train, args=(store, epochs, told))
         process.start()
         while process.is_alive():
-            if seconds is not None and _used(process.pid) > seconds:
+            if seconds is not None and used(process.pid) > seconds:
                 process.kill()
             process.join(0.01)
         lines = [json.loads(line) for line in told.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -84,7 +84,7 @@ def live(store, epochs, *, seconds=None):
     return lines, killed
 
 
-def _used(process):
+def used(process):
     """Return the CPU seconds of a process, as Linux tells them."""
     with contextlib.suppress(FileNotFoundError):
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
