@@ -187,18 +187,21 @@ def test_a_recipe_that_misses_a_new_budget_is_told_and_the_search_is_run(first):
 
 @pytest.mark.slow
 def test_a_recipe_that_no_longer_recovers_is_told_and_what_it_cost_counts(first):
-    cycle = second(first, "lost", prune={"epochs": 0, "examples": 64, "score_drop": 0.3})
+    cycle = second(first, "lost", prune={"epochs": 0, "examples": 64, "score_drop": 0.1})
     cycle.train()
     model = bundle.load(cycle.at("dense"))
-    (cut,) = bundle.recipe_of(first.at("pruned")).slices["0.weight"]
+    slices = bundle.recipe_of(first.at("pruned")).slices
+    cuts = {name: cut for name in ("0", "2") for cut in slices.get(f"{name}.weight", ()) if cut.dim == 0}
+    name, cut = min(cuts.items(), key=lambda it: len(it[1].kept))  # which layers are cut depends on what was measured
     with torch.no_grad():  # what the champion keeps is worth nothing in this dense model
-        model[0].weight[list(cut.kept)] = 0
-        model[0].bias[list(cut.kept)] = 0
+        model[int(name)].weight[list(cut.kept)] = 0
+        model[int(name)].bias[list(cut.kept)] = 0
     bundle.save(model, cycle.at("dense"), factory="shapes:build", **bundle.Description.read(cycle.at("dense")).lineage)
     cycle.prune()
     record = cycle.records()["prune"]
     assert "no longer recovers" in record["warm_start"]["reason"] and record["warm_start"]["round"]
-    assert record["warm_start"]["overlap"]["groups"]["0"] < 0.5
+    share = len(cut.kept) / model[int(name)].out_features
+    assert record["warm_start"]["overlap"]["groups"][name] < share / (2 - share), "picked at random would be more alike"
     assert record["plan"] and record["rounds"][record["chosen"] - 1]["recovered"]
 
 
