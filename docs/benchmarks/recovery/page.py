@@ -48,7 +48,7 @@ def _cell(values: list[float], others: list[list[float]]) -> str:
     if not values:
         return "–"
     spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
-    shown = f"{mean(values):.2f}{spread}"
+    shown = f"{round(mean(values), 2) + 0.0:.2f}{spread}"  # + 0.0: no minus before nought
     return f"**{shown}**" if mean(values) == min(mean(it) for it in others if it) else shown
 
 
