@@ -15,6 +15,7 @@ from reprune.store import open_store
 
 DENSE = {
     "model": "dense",
+    "metric": "accuracy",
     "accuracy": 0.987,
     "accuracy_interval": [0.973, 0.994],
     "parameters": 272186,
