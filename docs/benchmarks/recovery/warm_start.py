@@ -66,7 +66,7 @@ def cycle(folder: Path, store: str, options: list[str], *, warm_start: float | N
         "outcome": ended["outcome"],
         "reasons": ended["reasons"],
         "cost": records["finetune"]["cost"],
-        "seconds": {name: record["seconds"] for name, record in records.items()},
+        "seconds": {name: record["seconds"] for name, record in records.items() if "seconds" in record},
         "warm_start": records["prune"]["warm_start"],
         "train": records["train"]["summary"],
         "comparison": ended["comparison"],
