@@ -96,7 +96,7 @@ def make_plan(
     alternatives: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Plan:
-    """Choose widths whose charge (`reprune.planning.balance`) is least while every budget holds, measured.
+    """Choose widths whose charge (`reprune.planning.charges`) is least while every budget holds, measured.
 
     Args:
         analysis: Groups and operators of the dense model (`reprune.pruning.analyze`).

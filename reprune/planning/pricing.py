@@ -10,7 +10,7 @@ import numpy as np
 
 from reprune.hardware.latency_table import Axis
 from reprune.hardware.operators import Operator, OperatorShape, example_batch
-from reprune.planning.balance import charges
+from reprune.planning.charges import charges
 from reprune.planning.problem import Cost, Problem
 from reprune.planning.sensitivity import Sensitivity
 from reprune.pruning.groups import Analysis

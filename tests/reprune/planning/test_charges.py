@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprune.planning.balance import charges
+from reprune.planning.charges import charges
 
 WIDTHS = [4, 8, 16, 32, 64]
 
