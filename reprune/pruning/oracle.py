@@ -25,8 +25,10 @@ WHOLE = ("layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm")
 class ZeroedOut(fx.Interpreter):
     """Run a dense graph as if some cells were gone."""
 
-    def __init__(self, analysis: Analysis, removed: "np.ndarray[Any, np.dtype[np.bool_]]") -> None:
-        super().__init__(analysis.capture.module)
+    def __init__(
+        self, analysis: Analysis, removed: "np.ndarray[Any, np.dtype[np.bool_]]", *, collect: bool = True
+    ) -> None:
+        super().__init__(analysis.capture.module, garbage_collect_values=collect)
         by_tensor = _gone(analysis, removed)
         named = analysis.capture.tensors
         self.gone = {placeholder: by_tensor[name] for placeholder, name in named.items() if name in by_tensor}
@@ -96,23 +98,23 @@ def zeroed(analysis: Analysis, model: nn.Module, removed: Any, example_inputs: A
     return tensors_only[len(tensors_only) - wanted :]
 
 
-def _gone(analysis: Analysis, removed: Any) -> dict[str, list[tuple[int, list[int]]]]:
+def _gone(analysis: Analysis, removed: Any) -> dict[str, list[tuple[int, torch.Tensor]]]:
     """Return, by tensor, the indices of each dimension that go."""
-    gone: dict[str, list[tuple[int, list[int]]]] = {}
+    gone: dict[str, list[tuple[int, torch.Tensor]]] = {}
     offsets = analysis.offsets
     for group in analysis.groups:
         cells = np.flatnonzero(removed[offsets[group.name] : offsets[group.name] + group.width])
         for member in group.members if len(cells) else ():
-            gone.setdefault(member.tensor, []).append((member.dim, member.indices[cells].reshape(-1).tolist()))
+            gone.setdefault(member.tensor, []).append((member.dim, torch.from_numpy(member.indices[cells].reshape(-1))))
     return gone
 
 
-def _blanked(value: Any, gone: list[tuple[int, list[int]]] | None) -> Any:
+def _blanked(value: Any, gone: list[tuple[int, torch.Tensor]] | None) -> Any:
     if not gone:
         return value
     tensor: torch.Tensor = value.clone()
     for dim, indices in gone:
-        tensor.index_fill_(dim, torch.tensor(indices, device=tensor.device), 0)
+        tensor.index_fill_(dim, indices.to(tensor.device), 0)
     return tensor
 
 

@@ -24,6 +24,7 @@ from reprune.planning import baselines
 from reprune.planning.plan import make_plan
 from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity import Sensitivity, analyze_sensitivity
+from reprune.planning.sensitivity.measuring import score_cells
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning import analyze, cut, reestimate, score
 from reprune.pruning.iterative import best_cells, first_batches
@@ -100,13 +101,15 @@ class Subject:
 
     def _losses(self) -> Sensitivity:
         """Measure loss against width."""
+        batches = list(self.data.batches("validation", limit=self.workload.prune.examples))
+        scored = score_cells(self.dense, self.analysis, batches, self.task.loss, self.workload.prune.criterion)
         return analyze_sensitivity(
             self.dense,
             self.analysis,
-            self.data.batches("validation", limit=self.workload.prune.examples),
+            batches,
             self.task.loss,
             criterion=self.workload.prune.criterion,
-            saliency=self.saliency,
+            scored=scored._replace(saliency=self.saliency),
         )
 
     def plan(self, row: list[dict[str, int]] | None, speedup: float) -> dict[str, Any] | None:

@@ -1,10 +1,12 @@
 """Curves of all groups, measured on few examples at few widths, where the gates say that it matters."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
 
+from reprune.data import count
 from reprune.errors import InputError
 from reprune.planning.sensitivity.cells import Cells
 from reprune.planning.sensitivity.chunks import Batch
@@ -21,6 +23,38 @@ EXAMPLES = 512
 """Most examples that a narrowed model is run on."""
 
 
+class Scored(NamedTuple):
+    """What ranks the cells, and what the dense model loses.
+
+    Attributes:
+        saliency: By group, ``[cells]``.
+        losses: Of each example in evaluation mode, ``[examples]``.
+        ran: Examples that the dense model was run on for nothing but these losses.
+    """
+
+    saliency: Mapping[str, Tensor]
+    losses: np.ndarray
+    ran: int
+
+
+def score_cells(model: nn.Module, analysis: Analysis, batches: list[Batch], loss: Loss, criterion: str) -> Scored:
+    """Score the cells, and keep the losses that a criterion computes on the way; where it has none, run the model."""
+    found: list[Tensor] = []
+
+    def noted(outputs: Any, targets: Any) -> Tensor:
+        losses = loss(outputs, targets)
+        found.append(losses.detach())
+        return losses.mean()
+
+    saliency, ran = score(model, analysis, criterion, batches, loss=noted), 0
+    if not found:
+        with evaluating(model):
+            found = [loss(call(model, inputs), targets) for inputs, targets in batches]
+        ran = sum(map(len, found))
+    losses = np.concatenate([np.empty(0), *(it.double().cpu().numpy() for it in found)])
+    return Scored(saliency, losses, ran)
+
+
 def analyze_sensitivity(
     model: nn.Module,
     analysis: Analysis,
@@ -29,7 +63,7 @@ def analyze_sensitivity(
     *,
     widths: Mapping[str, Sequence[int]] | None = None,
     criterion: str = "taylor",
-    saliency: Mapping[str, Tensor] | None = None,
+    scored: Scored | None = None,
     examples: int = EXAMPLES,
     seed: int = 0,
     memory: Memory | None = None,
@@ -48,7 +82,7 @@ def analyze_sensitivity(
         widths: Widths to measure, by group; for other groups points are made at nine widths, of which the gates choose
             those that are measured.
         criterion: Saliency that ranks the cells, computed on the same batches.
-        saliency: Saliency of each group's cells, ``[cells]``, where it is known already.
+        scored: What `score_cells` returned for the same model, criterion and batches, where it is known already.
         examples: Most examples that a narrowed model is run on.
         seed: Of the choice of examples.
         memory: Where curves are kept; groups that have not moved since are not measured again.
@@ -63,11 +97,10 @@ def analyze_sensitivity(
     model_digest = digest_of_model(model)
     if kept and not widths and kept.answers(model_digest, analysis):
         return kept.sensitivity.model_copy(update={"reused": tuple(kept.sensitivity.curves), "layer_evaluations": 0})
-    dense = _losses(model, pairs, loss)
-    if len(dense) < 2:
-        raise InputError(f"{len(dense)} examples cannot give an error bar.", "Hand in more examples, 128 or more.")
-    if saliency is None:
-        saliency = score(model, analysis, criterion, pairs, loss=lambda outputs, targets: loss(outputs, targets).mean())
+    total = sum(count(inputs) for inputs, _ in pairs)
+    if total < 2:
+        raise InputError(f"{total} examples cannot give an error bar.", "Hand in more examples, 128 or more.")
+    saliency, dense, ran = scored or score_cells(model, analysis, pairs, loss, criterion)
     sample = Sample(dense, examples, seed)
     cells = {it.name: Cells(it, saliency[it.name], (widths or {}).get(it.name), sample) for it in analysis.groups}
     looks = Looks(model, analysis, pairs, loss, sample, cells)
@@ -87,7 +120,7 @@ def analyze_sensitivity(
         dense_loss=float(dense.mean()),
         curves={name: still.get(name) or it.curve() for name, it in cells.items()},
         reused=tuple(still),
-        layer_evaluations=looks.spent + layers * len(dense),
+        layer_evaluations=looks.spent + layers * ran,
         exhaustive_layer_evaluations=layers * len(dense) * (points + 1),
     )
     if memory:
@@ -104,10 +137,3 @@ def analyze_sensitivity(
             ),
         )
     return result
-
-
-def _losses(model: nn.Module, batches: list[Batch], loss: Loss) -> np.ndarray:
-    """Return the loss of each example in evaluation mode, ``[examples]``."""
-    with evaluating(model):
-        found = [loss(call(model, inputs), targets).double().cpu().numpy() for inputs, targets in batches]
-    return np.concatenate([np.empty(0), *found])

@@ -53,7 +53,8 @@ class Sample:
         self._stratum = np.empty(self.population, dtype=np.int64)
         for number, part in enumerate(self._strata):
             self._stratum[part] = number
-        self.weights = np.array([len(part) for part in self._strata]) / self.population
+        self._sizes = np.array([len(part) for part in self._strata])
+        self.weights = self._sizes / self.population
         self.looks = self._looks(limit)
 
     def estimate(self, numbers: Sequence[int], values: np.ndarray) -> Estimate:
@@ -66,13 +67,13 @@ class Sample:
             numbers: The examples drawn so far, ``[n]``.
             values: Of these examples, ``[n]``.
         """
-        strata = self._stratum[np.asarray(numbers)]
-        parts = [values[strata == number] for number in range(len(self._strata))]
-        drawn, sizes = np.array([len(part) for part in parts]), np.array([len(part) for part in self._strata])
-        mean = float(np.sum([w * part.mean() for w, part in zip(self.weights, parts, strict=True)]))
-        spread = np.array([part.var(ddof=1) if len(part) > 1 else 0.0 for part in parts]) / drawn
-        variances = self.weights**2 * spread
-        unseen = variances * (1 - drawn / sizes)
+        strata, count = self._stratum[np.asarray(numbers)], len(self._strata)
+        drawn = np.bincount(strata, minlength=count)
+        means = np.bincount(strata, values, count) / drawn
+        squares = np.bincount(strata, (values - means[strata]) ** 2, count)
+        mean = float(self.weights @ means)
+        variances = self.weights**2 * squares / np.maximum(drawn - 1, 1) / drawn
+        unseen = variances * (1 - drawn / self._sizes)
         error = float(np.sqrt(variances.sum()))
         if not unseen.sum() > 0:
             return Estimate(mean, error, 0.0)

@@ -132,7 +132,7 @@ class Part(ZeroedOut):
     """Run some nodes of a graph as if only some cells of some groups were there."""
 
     def __init__(self, runner: SuffixRunner, keep: Mapping[str, Sequence[int]]) -> None:
-        super().__init__(runner.analysis, cells_of(runner.analysis, keep))
+        super().__init__(runner.analysis, cells_of(runner.analysis, keep), collect=False)  # run_nodes does
         self._flow = runner.flow
         self._inside: set[fx.Node] = set()
 
@@ -167,7 +167,8 @@ class Part(ZeroedOut):
         """Run a node; most of them without the interpreter's bookkeeping, which takes as long as a small operator."""
         if n.op != "call_function" or n.name in self.reductions:
             return super().run_node(n)
-        args, kwargs = self.map_nodes_to_values(n.args, n), self.map_nodes_to_values(n.kwargs, n)
+        args = self.map_nodes_to_values(n.args, n)
+        kwargs = self.map_nodes_to_values(n.kwargs, n) if n.kwargs else {}
         return n.target(*args, **kwargs)  # type: ignore[operator]
 
     def map_nodes_to_values(self, args: Any, n: fx.Node) -> Any:

@@ -120,4 +120,4 @@ def test_it_survives_json(analyzed):
 @pytest.mark.parametrize("batches", [[], [(torch.zeros(1, 3), torch.zeros(1, 2))]])
 def test_too_few_examples_for_an_error_bar_are_refused(parts, batches):
     with pytest.raises(InputError, match="error bar"):
-        analyze_sensitivity(parts[0], parts[1], batches, squared, saliency={})
+        analyze_sensitivity(parts[0], parts[1], batches, squared)
