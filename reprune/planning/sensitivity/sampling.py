@@ -20,6 +20,10 @@ FIRST = 8
 
 MOST_LOOKS = 3
 
+FEW = 256
+"""Up to so many examples are all drawn at once: among so few, two or three that were not drawn can decide the mean, and
+no interval knows of them."""
+
 LEVEL = 0.95
 
 
@@ -88,6 +92,8 @@ class Sample:
 
     def _looks(self, limit: int) -> list[list[int]]:
         """Return which examples are new at each look."""
+        if self.population <= min(FEW, limit):
+            return [np.concatenate(self._strata).tolist()]
         looks: list[list[int]] = []
         taken, each = 0, FIRST
         while taken < self.population and len(looks) < MOST_LOOKS:
