@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,14 @@ CHUNK = 1 << 20
 def of_bytes(data: bytes) -> str:
     """Return the sha256 of some bytes, in hex."""
     return hashlib.sha256(data).hexdigest()
+
+
+def of_pieces(pieces: Iterable[bytes | memoryview]) -> str:
+    """Return the sha256 of pieces of memory as if they were joined, in hex."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def of_file(path: Path) -> str:

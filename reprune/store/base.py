@@ -3,7 +3,7 @@
 import builtins
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,6 +58,14 @@ class Store(ABC):
             ConflictError: The condition does not hold; nothing was written.
             StoreError: The store cannot be written, or does not keep conditions.
         """
+
+    def put_pieces(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write pieces of memory as if they were joined, atomically and durably.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        self.put(key, b"".join(pieces))
 
     @abstractmethod
     def exists(self, key: str) -> bool:

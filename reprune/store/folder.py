@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,6 +53,10 @@ class FolderStore(Store):
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> None:
         """Write bytes atomically, on a condition if one is given."""
         self._write(key, [data], if_absent=if_absent, if_match=if_match)
+
+    def put_pieces(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write pieces one after the other, without a copy of all of them."""
+        self._write(key, pieces)
 
     def upload(self, path: Path, key: str) -> str:
         """Copy a file in pieces."""
@@ -124,7 +128,7 @@ class FolderStore(Store):
         return self._root / key
 
     def _write(
-        self, key: str, pieces: Iterable[bytes], *, if_absent: bool = False, if_match: str | None = None
+        self, key: str, pieces: Iterable[bytes | memoryview], *, if_absent: bool = False, if_match: str | None = None
     ) -> None:
         path = self._path(key)
         with self._explained(key), self._temporary(path.parent) as temporary:

@@ -94,7 +94,7 @@ class Stepper:
 
     def _attempt(self, inputs: Any, targets: Any, total: int) -> float:
         self._optimizer.zero_grad(set_to_none=True)
-        summed = torch.zeros((), dtype=torch.float64)
+        summed = 0.0
         pieces = list(split((inputs, targets), self.micro_batch, self._least))
         statistics = normalization.running_statistics(self._model) if total == 1 else contextlib.nullcontext()
         with statistics:
@@ -104,14 +104,14 @@ class Stepper:
                     mean = self._loss(call(self._model, x), y, x).mean()
                     share = mean * (count(x) * self._group.size / total)
                     share.backward()  # type: ignore[no-untyped-call]
-                summed += mean.detach().double() * count(x)
-        loss = float(self._group.sum(summed)) / total
+                summed += mean.item() * count(x)
+        loss = float(self._group.sum(torch.tensor(summed, dtype=torch.float64))) / total
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss}")
         if self._clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
-            if not norm.isfinite():
-                raise Diverged(f"the norm of the gradient became {norm.item()}")
+            norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm).item()
+            if not math.isfinite(norm):
+                raise Diverged(f"the norm of the gradient became {norm}")
         self._optimizer.step()
         return loss
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from reprune import digest
 from reprune.errors import StoreError
 from reprune.store import NotFoundError, Store, open_store
-from reprune.training import patience
+from reprune.training import patience, serial
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,11 @@ class Checkpoints:
             StoreError: The store still failed after several attempts; earlier generations are as they were.
         """
         metadata = {"state": json.dumps(state), "owner": json.dumps(self._owner), "name": name}
-        payload = safetensors.torch.save(_apart(tensors), metadata=metadata)
+        payload = serial.pieces(tensors, metadata)
         generations = self._patiently(lambda: self._generations(name))
         key = self._key(name, generations[-1] + 1 if generations else 1)
-        data = digest.of_bytes(payload).encode() + b"\n" + payload
-        self._patiently(lambda: self._store.put(key, data))
+        header = digest.of_pieces(payload).encode() + b"\n"
+        self._patiently(lambda: self._store.put_pieces(key, [header, *payload]))
         for old in generations[: 1 - KEPT]:
             self._patiently(lambda old=old: self._store.delete(self._key(name, old)))  # type: ignore[misc]
 
@@ -86,7 +86,7 @@ class Checkpoints:
         if header.decode(errors="replace") != digest.of_bytes(payload):
             raise ValueError("it is not what its digest says")
         try:
-            tensors, metadata = safetensors.torch.load(payload), _metadata(payload)
+            tensors, metadata = safetensors.torch.load(payload), serial.metadata_of(payload)
         except SafetensorError as error:
             raise ValueError(f"it cannot be read ({error})") from None
         if json.loads(metadata["owner"]) != self._owner or metadata["name"] != name:
@@ -109,21 +109,3 @@ def clear(store: Store, workload: str) -> None:
     """Delete the checkpoints of a workload, once its run has come to an end."""
     for key in list(store.list(f"checkpoints/{workload}/")):
         store.delete(key)
-
-
-def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors as safetensors takes them: contiguous, on the CPU, and no two in the same memory."""
-    apart, seen = {}, set()
-    for name, tensor in tensors.items():
-        plain = tensor.detach().contiguous().cpu()
-        place = plain.untyped_storage().data_ptr()
-        apart[name] = plain.clone() if place in seen else plain
-        seen.add(place)
-    return apart
-
-
-def _metadata(payload: bytes) -> dict[str, str]:
-    """Read the metadata out of the header: eight bytes of length, then JSON (the safetensors format)."""
-    length = int.from_bytes(payload[:8], "little")
-    metadata: dict[str, str] = json.loads(payload[8 : 8 + length])["__metadata__"]
-    return metadata

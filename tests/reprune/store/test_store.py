@@ -37,6 +37,12 @@ def test_what_is_put_is_read_and_listed_until_it_is_deleted(store):
     assert not store.exists("a/b.json")
 
 
+def test_pieces_are_written_as_if_they_were_joined(store):
+    store.put_pieces("a/b", [b"one", memoryview(bytearray(b", two")), b""])
+    assert store.get("a/b") == b"one, two"
+    assert list(store.list()) == ["a/b"]
+
+
 @pytest.mark.parametrize("name", ["nope", "a/nope", "a"])
 def test_what_is_not_there_is_named(store, name, tmp_path):
     store.put("a/b", b"one")

@@ -71,12 +71,12 @@ class Failing(FolderStore):
         self.after = after
         self.failures = failures
 
-    def put(self, key, data, **conditions):
+    def put_pieces(self, key, pieces):
         self.after -= 1
         if self.after < 0 and self.failures:
             self.failures -= 1
             raise StoreError("The store hangs up.", "Check it.")
-        super().put(key, data, **conditions)
+        super().put_pieces(key, pieces)
 
 
 @pytest.fixture
