@@ -13,8 +13,12 @@ from reprune.pruning.groups import Group
 RATIOS = tuple(np.arange(1, 10) / 10)
 """Shares of a group's cells that go, at which its curve has points."""
 
-WORTH = 1.5
+WORTH = 1.0
 """A width between two others is measured when the loss falls by so many standard errors from one to the other."""
+
+SLACK = 2.0
+"""An unmeasured width may lie so many standard errors of the drop between its neighbours above or below both: exact
+neighbours do not make it exact."""
 
 
 def default_widths(dense: int) -> list[int]:
@@ -115,7 +119,7 @@ class Cells:
         return Curve(dense_width=self.dense, points=tuple(points))
 
     def _between(self, width: int, measured: list[int]) -> tuple[float, float, tuple[float, float]]:
-        """Return a point between measured ones: in the gates' shape, and anywhere between what bounds it."""
+        """Return a point between measured ones: in the gates' shape, and about anywhere between what bounds it."""
         left = max(it for it in measured if it < width)
         right = min((it for it in measured if it > width), default=self.dense)
         a = self.estimates[left]
@@ -123,7 +127,7 @@ class Cells:
         low, high = self._proposed.get(right, 0.0), self._proposed[left]
         share = (self._proposed[width] - low) / (high - low) if high > low else (right - width) / (right - left)
         mean = b.mean + share * (a.mean - b.mean)
-        slack = max(a.margin, b.margin)
+        slack = max(a.margin, b.margin, SLACK * self._drop(left, right)[1])
         interval = min(a.mean - a.margin, b.mean - b.margin) - slack, max(a.mean + a.margin, b.mean + b.margin) + slack
         error = (interval[1] - interval[0]) / 4
         return mean, error, interval
