@@ -1,0 +1,114 @@
+"""Where workloads are read from: those that are shipped, by name, and YAML files."""
+
+import difflib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reprune.errors import InputError
+from reprune.workload.contract import ENTRY_POINT, Evaluation, Workload
+from reprune.workload.validating import validated
+
+SHIPPED = "reprune.workloads"
+
+
+def shipped() -> list[str]:
+    """Return the names of the workloads that come with reprune."""
+    folder = resources.files(SHIPPED)
+    return sorted(item.name.replace("_", "-") for item in folder.iterdir() if (item / "workload.yaml").is_file())
+
+
+def load(reference: str) -> Workload:
+    """Return a workload by the name of a shipped one, or from a YAML file.
+
+    Raises:
+        InputError: No such workload or file, or its contents are not a workload.
+    """
+    return parse(_raw(reference), origin=reference)
+
+
+def load_evaluation(reference: str) -> Evaluation:
+    """Return what models are judged by: a workload as in `load`, or a YAML file with those of its keys alone.
+
+    Raises:
+        InputError: No such workload or file, or its contents are neither.
+    """
+    raw = _raw(reference)
+    if isinstance(raw, dict) and "model" not in raw:
+        return validated(Evaluation, raw, origin=reference)
+    return parse(raw, origin=reference)
+
+
+def parse(raw: Any, *, origin: str) -> Workload:
+    """Validate the contents of a workload file.
+
+    Args:
+        raw: The parsed YAML or JSON.
+        origin: Where it comes from, for messages.
+
+    Raises:
+        InputError: Naming every offending key, its value and the remedy.
+    """
+    return validated(Workload, raw, origin=origin)
+
+
+def _raw(reference: str) -> Any:
+    if reference in shipped():
+        text = (resources.files(SHIPPED) / reference.replace("-", "_") / "workload.yaml").read_text()
+        return _yaml(text, reference)
+    path = Path(reference)
+    if not path.is_file():
+        guess = difflib.get_close_matches(reference, shipped(), n=1)
+        hint = f"did you mean {guess[0]}? Otherwise " if guess else ""
+        raise InputError(
+            f"There is no workload {reference!r}: it is neither a file nor one of {', '.join(shipped())}.",
+            f"{hint}name a YAML file; `reprune init` writes one to start from.",
+        )
+    raw = _yaml(path.read_text(), reference)
+    if isinstance(raw, dict):
+        folder = path.resolve().parent
+        raw["code"] = str((folder / str(raw.get("code") or ".")).resolve())
+        if raw.get("weights") is not None:
+            raw["weights"] = _beside(folder, raw["weights"])
+        if isinstance(raw.get("splits"), dict):
+            raw["splits"] = {split: _beside(folder, where) for split, where in raw["splits"].items()}
+        if isinstance(raw.get("expectations"), dict):
+            raw["expectations"] = {split: _suite(folder, split, it) for split, it in raw["expectations"].items()}
+    return raw
+
+
+def _suite(folder: Path, split: str, suite: Any) -> Any:
+    """Read the suite of a split where a file is named."""
+    if not isinstance(suite, str):
+        return suite
+    path = folder / suite
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"expectations.{split}: {path} cannot be read: {error}",
+            "Name a JSON file; `reprune expectations` writes one for each split.",
+        ) from None
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a workload file, for editors."""
+    generated = Workload.model_json_schema(mode="validation")
+    return json.loads(json.dumps(generated)) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
+def _yaml(text: str, origin: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{origin} is not YAML: {error}", "Mend the line it names.") from None
+
+
+def _beside(folder: Path, where: Any) -> Any:
+    """Make a file name absolute; leave URIs and entry points as they are."""
+    if not isinstance(where, str) or "://" in where or ENTRY_POINT.match(where):
+        return where
+    return str((folder / where).resolve())
