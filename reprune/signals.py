@@ -1,12 +1,15 @@
 """What drift of predictions is watched on, from what the served model returns: arrays in, arrays out, without torch."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reprune.errors import InputError
+
+if TYPE_CHECKING:
+    from reprune.tasks import Task
 
 Array = NDArray[Any]
 
@@ -45,8 +48,15 @@ def find(task: str) -> Signals:
     Raises:
         InputError: There is no such task, or torch is missing.
     """
-    if task in SHIPPED:
-        return SHIPPED[task]
+    return SHIPPED[task] if task in SHIPPED else own_task(task).signals
+
+
+def own_task(task: str) -> "Task":
+    """Return a task of the user's own, which is code for torch.
+
+    Raises:
+        InputError: There is no such task, or torch is missing.
+    """
     try:
         from reprune import tasks
     except ModuleNotFoundError as error:
@@ -54,7 +64,7 @@ def find(task: str) -> Signals:
             f"task: {task!r} is a task of your own, which needs {error.name}; it is not installed here.",
             "Use an image with torch and your code in it (FROM reprune-train), or install torch.",
         ) from None
-    return tasks.find(task).signals
+    return tasks.find(task)
 
 
 def _highest_probability(logits: Array) -> Array:

@@ -5,18 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from reprune import tasks
 from reprune.data import tensors
 from reprune.errors import InputError
 from reprune.gate.features import simple_features
 from reprune.gate.gallery import Gallery
 from reprune.hardware.session import open_session
 from reprune.hardware.target import Target
-from reprune.tasks import Task
+from reprune.scoring import Scoring, brier
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -54,9 +50,9 @@ class Answers:
 class Runner:
     """Runs every model on each batch and keeps a few numbers an example."""
 
-    def __init__(self, paths: dict[str, Path], target: Target, task: Task) -> None:
+    def __init__(self, paths: dict[str, Path], target: Target, scoring: Scoring) -> None:
         self._sessions = {name: open_session(path, target) for name, path in paths.items()}
-        self._task = task
+        self._scoring = scoring
         self._rows: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in paths}
         self._not_finite = dict.fromkeys(paths, 0)
         self._targets: list[np.ndarray] = []
@@ -72,8 +68,8 @@ class Runner:
             self.first = {key: value[:RECORDED_EXAMPLES] for key, value in feed.items()}
         for name, output in outputs.items():
             self._keep(name, output, targets, outputs[DENSE])
-        if torch.is_tensor(targets) and targets.dim() == 1 and not targets.is_floating_point():
-            self._targets.append(targets.numpy())
+        if isinstance(targets, np.ndarray) and targets.ndim == 1 and not np.issubdtype(targets.dtype, np.floating):
+            self._targets.append(targets)
         self._features.append(simple_features(inputs))
         self._show(inputs)
 
@@ -107,26 +103,22 @@ class Runner:
                 f"data: the {name} model fails on the data: {error}",
                 "Export the model with the inputs that the dataset yields.",
             ) from error
-        found = [torch.from_numpy(np.ascontiguousarray(value)) for value in values]
-        return found[0] if len(found) == 1 else tuple(found)
+        return values[0] if len(values) == 1 else tuple(values)
 
     def _keep(self, name: str, output: Any, targets: Any, dense: Any) -> None:
-        self._task.check(output, targets)
-        rows = {"losses": self._task.loss(output, targets)} | self._under(output, targets)
-        if isinstance(self._task, tasks.Classification):
+        self._scoring.check(output, targets)
+        rows = {"losses": self._scoring.loss(output, targets)} | self._under(output, targets)
+        if self._scoring.class_logits:
             rows["brier"] = brier(output, targets)
         if "confidence" in rows and (changed := _changed(output, dense)) is not None:
             rows["changed"] = changed
-        finite = torch.stack([value.reshape(len(value), -1).isfinite().all(dim=1) for value in tensors(output)]).all(
-            dim=0
-        )
-        self._not_finite[name] += int((~finite).sum())
+        finite = [np.isfinite(value.reshape(len(value), -1)).all(axis=1) for value in tensors(output)]
+        self._not_finite[name] += int((~np.all(finite, axis=0)).sum())
         for key, value in _doubles(rows).items():
             self._rows[name].setdefault(key, []).append(value)
 
     def _under(self, output: Any, targets: Any) -> dict[str, Any]:
-        arrays = output.numpy() if torch.is_tensor(output) else [value.numpy() for value in output]
-        return {"scores": self._task.score(output, targets)} | self._task.signals(arrays)
+        return {"scores": self._scoring.score(output, targets)} | self._scoring.signals(output)
 
     def _joined(self, name: str) -> Answers:
         rows = {key: np.concatenate(parts) for key, parts in self._rows[name].items()}
@@ -153,7 +145,7 @@ def feed_for(session: "InferenceSession", inputs: Any, *, name: str) -> dict[str
 
     Args:
         session: A session of the model.
-        inputs: A tensor, a tuple of tensors in the graph's order, or a dict of tensors by its names.
+        inputs: An array, a tuple of arrays in the graph's order, or a dict of arrays by its names.
         name: What the model is called in messages.
 
     Raises:
@@ -166,28 +158,22 @@ def feed_for(session: "InferenceSession", inputs: Any, *, name: str) -> dict[str
             raise InputError(
                 f"data: the {name} model asks for {missing[0]!r}, which the data lacks.", "Export it again."
             )
-        return {key: inputs[key].numpy() for key in names}
+        return {key: inputs[key] for key in names}
     given = tensors(inputs)
     if len(given) != len(names):
         raise InputError(
             f"data: the {name} model takes {len(names)} inputs ({', '.join(names)}), the data gives {len(given)}.",
             "Export the model with the inputs that the dataset yields.",
         )
-    return {key: value.numpy() for key, value in zip(names, given, strict=True)}
+    return dict(zip(names, given, strict=True))
 
 
 def _doubles(rows: dict[str, Any]) -> dict[str, np.ndarray]:
     return {key: np.asarray(value, dtype=np.float64) for key, value in rows.items()}
 
 
-def brier(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the squared distance between probabilities and labels, ``[N]`` (Brier 1950, Monthly Weather Rev. 78:1)."""
-    probabilities = logits.double().softmax(dim=1)
-    return (probabilities - F.one_hot(targets.long(), probabilities.shape[1])).square().sum(dim=1)
-
-
-def _changed(output: Any, dense: Any) -> Tensor | None:
+def _changed(output: Any, dense: Any) -> np.ndarray | None:
     """Return the share of predictions that differ, ``[N]``; the last dimension holds scores of classes or tokens."""
-    if not (torch.is_tensor(output) and output.dim() in (2, 3) and output.shape == dense.shape):
+    if not (isinstance(output, np.ndarray) and output.ndim in (2, 3) and output.shape == dense.shape):
         return None
-    return (output.argmax(dim=-1) != dense.argmax(dim=-1)).reshape(len(output), -1).double().mean(dim=1)
+    return np.asarray((output.argmax(axis=-1) != dense.argmax(axis=-1)).reshape(len(output), -1).mean(axis=1))

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from reprune.data import Batch, Data, iter_batches
+from reprune.data import Batch, Data, iter_arrays
 from reprune.gate.answers import CANDIDATE, DENSE, Runner
 from reprune.gate.corruptions import fitting
 from reprune.gate.statistics import mean_interval
@@ -43,16 +42,16 @@ def gather(runner: Runner, data: Data, split: str, *, seed: int) -> dict[str, Co
         split: The split whose examples are corrupted.
         seed: Seed of noise and of what goes missing.
     """
-    reference, _ = next(data.batches(split))
+    reference, _ = next(data.arrays(split))
     found = {}
     for corruption in fitting(reference):
-        generator = torch.Generator().manual_seed(seed)
-        batches = data.batches(split, limit=MOST_EXAMPLES)
+        generator = np.random.default_rng(seed)
+        batches = data.arrays(split, limit=MOST_EXAMPLES)
         corrupted = ((corruption.apply(inputs, reference, generator), targets) for inputs, targets in batches)
         found[corruption.name] = _tried(runner, corrupted, corrupted=True)
     window = data.production()
     if window is not None:
-        found[PRODUCTION] = _tried(runner, iter_batches(window, limit=MOST_EXAMPLES), corrupted=False)
+        found[PRODUCTION] = _tried(runner, iter_arrays(window, limit=MOST_EXAMPLES), corrupted=False)
     return found
 
 
@@ -65,7 +64,7 @@ def _tried(runner: Runner, batches: Iterable[Batch], *, corrupted: bool) -> Cond
     labelled = True
     if not corrupted and "predicted_class" in answers[0][DENSE]:
         predicted = np.concatenate([part[DENSE]["predicted_class"] for part in answers])
-        labelled = _better_than_chance(scores[DENSE], predicted, torch.cat(labels).numpy())
+        labelled = _better_than_chance(scores[DENSE], predicted, np.concatenate(labels))
     return Condition(scores[DENSE], scores[CANDIDATE], corrupted, labelled)
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
+from scipy import ndimage
 
 from reprune.data import tensors
 
@@ -23,7 +22,7 @@ MISSING = 0.2
 """Share of a table's values that go missing."""
 
 Kind = Literal["image", "table"]
-Change = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+Change = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 """Takes inputs, the reference that scales and means come from, and a source of randomness."""
 
 
@@ -34,14 +33,14 @@ class Corruption:
     Attributes:
         name: What it is called.
         kind: The inputs that it applies to; others are left as they are.
-        change: What it does to one tensor.
+        change: What it does to one array.
     """
 
     name: str
     kind: Kind
     change: Change
 
-    def apply(self, inputs: Any, reference: Any, generator: torch.Generator) -> Any:
+    def apply(self, inputs: Any, reference: Any, generator: np.random.Generator) -> Any:
         """Return corrupted inputs, of the same structure.
 
         Args:
@@ -53,14 +52,14 @@ class Corruption:
         changed = [self.change(it, like, generator) if kind_of(it) == self.kind else it for it, like in pairs]
         if isinstance(inputs, dict):
             return dict(zip(inputs, changed, strict=True))
-        return changed[0] if torch.is_tensor(inputs) else tuple(changed)
+        return changed[0] if isinstance(inputs, np.ndarray) else tuple(changed)
 
 
-def kind_of(value: Tensor) -> Kind | None:
-    """Return what a tensor holds: images ``[N, C, H, W]``, a table ``[N, F]``, or neither (tokens, sequences)."""
-    if not value.is_floating_point():
+def kind_of(value: np.ndarray) -> Kind | None:
+    """Return what an array holds: images ``[N, C, H, W]``, a table ``[N, F]``, or neither (tokens, sequences)."""
+    if not np.issubdtype(value.dtype, np.floating):
         return None
-    return {4: "image", 2: "table"}.get(value.dim())  # type: ignore[return-value]
+    return {4: "image", 2: "table"}.get(value.ndim)  # type: ignore[return-value]
 
 
 def fitting(inputs: Any) -> list[Corruption]:
@@ -69,32 +68,30 @@ def fitting(inputs: Any) -> list[Corruption]:
     return [corruption for corruption in ALL if corruption.kind in kinds]
 
 
-def _noise(value: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
-    scale = reference.std(dim=0, correction=0) if reference.dim() == 2 else reference.std(correction=0)
-    return value + NOISE * scale * torch.randn(value.shape, generator=generator, dtype=value.dtype)
+def _noise(value: np.ndarray, reference: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    scale = reference.std(axis=0 if reference.ndim == 2 else None)
+    return (value + NOISE * scale * generator.standard_normal(value.shape)).astype(value.dtype)
 
 
-def _blur(value: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
+def _blur(value: np.ndarray, reference: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Blur with a binomial kernel of 3 × 3, whose standard deviation is 0.7 pixels."""
-    channels = value.shape[1]
-    line = torch.tensor([0.25, 0.5, 0.25], dtype=value.dtype)
-    kernel = torch.outer(line, line).expand(channels, 1, 3, 3)
-    return F.conv2d(F.pad(value, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
+    line = [0.25, 0.5, 0.25]
+    return np.asarray(ndimage.convolve1d(ndimage.convolve1d(value, line, 2, mode="nearest"), line, 3, mode="nearest"))
 
 
-def _brighter(value: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
-    return value + BRIGHTNESS * reference.std(correction=0)
+def _brighter(value: np.ndarray, reference: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    return np.asarray(value + BRIGHTNESS * reference.std())
 
 
-def _flatter(value: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
-    mean = value.mean(dim=(1, 2, 3), keepdim=True)
-    return mean + CONTRAST * (value - mean)
+def _flatter(value: np.ndarray, reference: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    mean = value.mean(axis=(1, 2, 3), keepdims=True)
+    return np.asarray(mean + CONTRAST * (value - mean))
 
 
-def _missing(value: Tensor, reference: Tensor, generator: torch.Generator) -> Tensor:
+def _missing(value: np.ndarray, reference: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Set values to their column's mean, as most forms are completed."""
-    gone = torch.rand(value.shape, generator=generator) < MISSING
-    return torch.where(gone, reference.mean(dim=0), value)
+    gone = generator.random(value.shape) < MISSING
+    return np.where(gone, reference.mean(axis=0), value)
 
 
 ALL = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reprune import digest, entrypoints, tasks
+from reprune import digest, entrypoints, scoring
 from reprune.data import Data
 from reprune.errors import InputError
 from reprune.gate import conditions, serving, weak_spots
@@ -99,9 +99,9 @@ def collect(
         paths[FLOAT] = quantized.float_file
     target = evaluation.target[0]
     data = data or Data(evaluation)
-    task = tasks.of(evaluation, data, split=split)
-    runner = Runner(paths, target, task)
-    for inputs, targets in data.batches(split):
+    scored = scoring.of(evaluation, data, split=split)
+    runner = Runner(paths, target, scored)
+    for inputs, targets in data.arrays(split):
         runner.add(inputs, targets)
     answers, labels = runner.answers(), runner.labels()
     parts = _classes(labels) | _uncertain(answers[DENSE]) | _named(evaluation, data, split) | dict(slices or {})
@@ -113,7 +113,7 @@ def collect(
             seed=evaluation.seed,
         )
     return Evidence(
-        metric=task.metric,
+        metric=scored.metric,
         examples=len(answers[DENSE].scores),
         labels=labels,
         slices=parts,

@@ -3,8 +3,6 @@
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 MOST_COLUMNS = 100
 
@@ -18,29 +16,28 @@ def simple_features(inputs: Any) -> dict[str, np.ndarray]:
     """
     if isinstance(inputs, dict):
         named = list(inputs.items())
-    elif torch.is_tensor(inputs):
+    elif isinstance(inputs, np.ndarray):
         named = [("", inputs)]
     else:
         named = [(f"input {place}", value) for place, value in enumerate(inputs)]
     return {
-        f"{name} {feature}".strip(): values.numpy()
-        for name, value in named
-        for feature, values in _features(value.detach()).items()
+        f"{name} {feature}".strip(): values for name, value in named for feature, values in _features(value).items()
     }
 
 
-def _features(value: Tensor) -> dict[str, Tensor]:
-    if value.dim() == 4 and value.is_floating_point():
-        pixels = value.double().flatten(1)
-        return {"brightness": pixels.mean(dim=1), "contrast": pixels.std(dim=1)}
-    if value.dim() == 2 and value.is_floating_point() and value.shape[1] <= MOST_COLUMNS:
-        return {f"column {place}": column.double() for place, column in enumerate(value.T)}
-    if value.dim() == 2 and not value.is_floating_point():
+def _features(value: np.ndarray) -> dict[str, np.ndarray]:
+    floating = np.issubdtype(value.dtype, np.floating)
+    if value.ndim == 4 and floating:
+        pixels = value.reshape(len(value), -1).astype(np.float64)
+        return {"brightness": pixels.mean(axis=1), "contrast": pixels.std(axis=1, ddof=1)}
+    if value.ndim == 2 and floating and value.shape[1] <= MOST_COLUMNS:
+        return {f"column {place}": column.astype(np.float64) for place, column in enumerate(value.T)}
+    if value.ndim == 2 and not floating:
         return {"length": _length(value)}
     return {}
 
 
-def _length(tokens: Tensor) -> Tensor:
+def _length(tokens: np.ndarray) -> np.ndarray:
     """Return the number of tokens before the last one only repeats, as padding does."""
-    differs = (tokens != tokens[:, -1:]).long()
-    return (differs * torch.arange(1, tokens.shape[1] + 1)).amax(dim=1).double()
+    differs = tokens != tokens[:, -1:]
+    return np.asarray((differs * np.arange(1, tokens.shape[1] + 1)).max(axis=1).astype(np.float64))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reprune import bundle, entrypoints
+from reprune import entrypoints
 from reprune.data import Data
 from reprune.gate import evidence as gathering
 from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, feed_for
@@ -15,7 +15,7 @@ from reprune.hardware import benchmark
 from reprune.hardware.benchmark import Benchmark
 from reprune.hardware.session import open_session
 from reprune.onnx.parity import Parity, compare
-from reprune.servable import onnx_file
+from reprune.servable import DESCRIPTION, onnx_file
 from reprune.store import Store
 from reprune.workload import Evaluation
 
@@ -75,7 +75,7 @@ def gate(
     for target in evaluation.target:
         target.check()
     data = Data(evaluation)
-    example = data.example(split="test")
+    example = data.example(split="test") if _bundles(named) else None
     files = {}
     for name, reference in named.items():
         progress(f"reading {name}", None)
@@ -99,7 +99,7 @@ def _timed(
 ) -> tuple[list[Benchmark], list[Path]]:
     benchmarks, recordings = [], []
     for target in evaluation.target:
-        inputs, _ = next(data.batches("test", batch_size=target.batch_size))
+        inputs, _ = next(data.arrays("test", batch_size=target.batch_size))
         recordings.append(scratch / f"samples-{target.slug()}.npz")
         doing = f"timing on {target.label()}"
         timed = benchmark.compare(
@@ -117,14 +117,18 @@ def _timed(
 
 def _parity(named: dict[str, str], files: dict[str, Path], data: Data) -> dict[str, Parity] | None:
     """Compare each bundle's torch model with the ONNX file that stands for it; None where no model came as a bundle."""
-    bundles = {name: Path(reference) for name, reference in named.items() if _is_bundle(Path(reference))}
+    bundles = _bundles(named)
     if not bundles:
         return None
+    from reprune import bundle
+
     inputs = [batch for batch, _ in data.batches("test", limit=PARITY_EXAMPLES)]
     return {
         f"{name}: torch → ONNX": compare(bundle.load(folder), files[name], inputs) for name, folder in bundles.items()
     }
 
 
-def _is_bundle(folder: Path) -> bool:
-    return (folder / bundle.DESCRIPTION).is_file()
+def _bundles(named: dict[str, str]) -> dict[str, Path]:
+    """Return the models that came as bundles, which only torch can read."""
+    folders = {name: Path(reference) for name, reference in named.items()}
+    return {name: folder for name, folder in folders.items() if (folder / DESCRIPTION).is_file()}

@@ -3,16 +3,19 @@
 import copy
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict
-from torch import nn
 
 from reprune.errors import InputError
 from reprune.hardware.session import open_session
 from reprune.hardware.target import Target
-from reprune.structure import Inputs, call, feed, named_outputs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from reprune.structure import Inputs
 
 
 class Parity(BaseModel):
@@ -37,7 +40,7 @@ class Parity(BaseModel):
 
 
 def compare(
-    model: nn.Module, onnx_path: str | os.PathLike[str], batches: Iterable[Inputs], target: Target | None = None
+    model: "nn.Module", onnx_path: str | os.PathLike[str], batches: "Iterable[Inputs]", target: Target | None = None
 ) -> Parity:
     """Run a model and its exported graph on the same inputs.
 
@@ -50,6 +53,10 @@ def compare(
     Raises:
         InputError: There are no batches, or outputs differ in number or shape.
     """
+    import torch
+
+    from reprune.structure import call, feed, named_outputs
+
     session = open_session(onnx_path, target or Target())
     reference = copy.deepcopy(model).cpu().eval()
     tally = Tally()

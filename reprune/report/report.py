@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Ti
 from reprune.report.plots import latency, pruning, quality, training
 from reprune.report.plots.pruning import Round, SensitivityPoint
 from reprune.training.history import History
-from reprune.training.temperature import Scaling
+
+if TYPE_CHECKING:
+    from reprune.training.temperature import Scaling
 
 _TONES: dict[str, Tone] = {"passed": "good", "failed": "bad", "inconclusive": "bad", "skipped": "plain"}
 
@@ -41,7 +44,7 @@ def write_report(
     widths: Mapping[str, tuple[int, int]] | None = None,
     profile: LatencyTable | None = None,
     recordings: Sequence[str | Path] = (),
-    scaling: Scaling | None = None,
+    scaling: "Scaling | None" = None,
     allowed_ratio: float | None = None,
     lineage: Mapping[str, str] | None = None,
 ) -> None:
@@ -242,7 +245,7 @@ def _latencies(benchmarks: Sequence[Benchmark], recordings: Sequence[str | Path]
     return [Section("Latency", figures)] if figures else []
 
 
-def _quality(evidence: Evidence, scaling: Scaling | None) -> list[Section]:
+def _quality(evidence: Evidence, scaling: "Scaling | None") -> list[Section]:
     sections: list[Section] = []
     dense, candidate = evidence.answers[DENSE], evidence.answers[CANDIDATE]
     if evidence.slices:
@@ -268,7 +271,7 @@ def _disagreements(found: Sequence[Disagreement]) -> Table:
     )
 
 
-def _calibration(answers: Mapping[str, Answers], scaling: Scaling | None) -> Section:
+def _calibration(answers: Mapping[str, Answers], scaling: "Scaling | None") -> Section:
     """Show the reliability of dense and pruned side by side, and of pruned before it was scaled."""
     figures = [
         quality.calibration(reliability(it.confidence, it.scores), name=name)

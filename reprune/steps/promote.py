@@ -83,7 +83,8 @@ def _verdict_on(candidate: Path, exported: Path, verdict: Path, said: str) -> tu
 def _record_requests(step: Step, folder: Path) -> None:
     """Keep requests with the judged file's answers, for whoever serves a copy of it to repeat."""
     session = open_session(folder / ONNX, step.workload.target[0])
-    feed = feed_for(session, step.data.example(split="test", batch_size=REQUESTED), name=CANDIDATE)
+    inputs, _ = next(step.data.arrays("test", batch_size=REQUESTED))
+    feed = feed_for(session, inputs, name=CANDIDATE)
     serving.record(folder / REQUESTS, feed, session.run(None, feed))
 
 

@@ -65,8 +65,24 @@ def folder(tmp_path_factory):
     return folder
 
 
-def gate(folder, *arguments, code=0):
-    command = [sys.executable, "-m", "reprune", "gate", "--seconds", "0.5", *map(str, arguments)]
+WITHOUT_TORCH = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "pandas", "sklearn", "onnxscript"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from reprune.cli.app import main
+main()
+"""
+"""The command line where ONNX Runtime is and torch is not."""
+
+
+def gate(folder, *arguments, code=0, torch=False):
+    python = ["-m", "reprune"] if torch else ["-c", WITHOUT_TORCH]
+    command = [sys.executable, *python, "gate", "--seconds", "0.5", *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -116,11 +132,11 @@ def test_an_onnx_file_that_differs_from_its_bundle_is_caught(folder, monkeypatch
     monkeypatch.syspath_prepend(folder)
     reprune.save(trained(32), folder / "bundle", factory="own:build")
     arguments = ("--candidate", "bundle", "--dense", "dense.onnx", "--policy", "policy.yaml")
-    assert "torch → ONNX" in gate(folder, *arguments).stdout  # exported for the occasion
+    assert "torch → ONNX" in gate(folder, *arguments, torch=True).stdout  # exported for the occasion
     (folder / "bundle" / "model.onnx").write_bytes((folder / "pruned.onnx").read_bytes())
-    assert "torch → ONNX" in gate(folder, *arguments).stdout
+    assert "torch → ONNX" in gate(folder, *arguments, torch=True).stdout
     (folder / "bundle" / "model.onnx").write_bytes((folder / "blind.onnx").read_bytes())
-    assert "torch → ONNX: outputs differ" in gate(folder, *arguments, code=1).stdout
+    assert "torch → ONNX: outputs differ" in gate(folder, *arguments, code=1, torch=True).stdout
 
 
 @pytest.mark.parametrize(
@@ -135,6 +151,7 @@ def test_an_onnx_file_that_differs_from_its_bundle_is_caught(folder, monkeypatch
         (("--candidate", "pruned.onnx", "--dense", "dense.onnx", "--policy", "none.yaml"), "no workload 'none.yaml'"),
         (("--candidate", "pruned.onnx", "--dense", "dense.onnx", "--policy", "blind.yaml"), "blocks on nothing"),
         (("--candidate", "pruned.onnx", "--dense", "dense.onnx", "--policy", "nodata.yaml"), "no test split"),
+        (("--candidate", "pruned.onnx", "--dense", "dense.onnx", "--policy", "own.yaml"), "task of your own.*torch"),
         (
             ("--candidate", "pruned.onnx", "--dense", "dense.onnx", "--policy", "policy.yaml", "--junit", "no/x.xml"),
             "--junit: no/x.xml is in a folder that does not exist",
@@ -146,6 +163,7 @@ def test_bad_input_is_one_message(folder, arguments, told):
 
     (folder / "blind.yaml").write_text(yaml.safe_dump(POLICY | {"gate": dict.fromkeys(SEVERITIES, "warn")}))
     (folder / "nodata.yaml").write_text(yaml.safe_dump({k: v for k, v in POLICY.items() if k != "splits"}))
+    (folder / "own.yaml").write_text(yaml.safe_dump(POLICY | {"task": "my_project.tasks:Own"}))
     done = gate(folder, *arguments, code=2)
     message = " ".join(done.stderr.split())
     assert re.search(told, message), message

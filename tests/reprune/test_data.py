@@ -4,11 +4,12 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from reprune import workload
-from reprune.data import Data, count
+from reprune.data import Data, count, tensors
 from reprune.errors import InputError
 from reprune.structure import call
 
 MODULE = """
+import numpy
 import torch
 from torch.utils.data import IterableDataset, TensorDataset
 
@@ -27,6 +28,12 @@ def a_number(split):
 
 def several(split):
     return [({"a": torch.ones(2), "b": torch.zeros(2)}, 1)] * 3
+
+def pairs(split):
+    return [((torch.full((2, 3), i), numpy.float32(i)), float(i)) for i in range(5)]
+
+def ragged(split):
+    return [(numpy.zeros(2 + (i > 1)), 0) for i in range(4)]
 
 def nothing(split):
     return None if split == "production" else load(split)
@@ -106,9 +113,31 @@ def test_train_may_be_a_stream(data):
     assert [count(inputs) for inputs, _ in batches] == [2, 2, 1]
 
 
+@pytest.mark.parametrize("function", ["load", "several", "pairs"])
+def test_arrays_are_the_same_batches_as_tensors(data, function):
+    loaded = data(function)
+    found = list(loaded.arrays("train", batch_size=2, limit=4))
+    expected = list(loaded.batches("train", batch_size=2, limit=4))
+    assert len(found) == len(expected) == 2
+    for actual, wanted in zip(found, expected, strict=True):
+        for one, other in zip(actual, wanted, strict=True):
+            assert isinstance(one, dict) == isinstance(other, dict)
+            for array, tensor in zip(tensors(one), tensors(other), strict=True):
+                assert isinstance(array, np.ndarray) and array.dtype == tensor.numpy().dtype
+                np.testing.assert_array_equal(array, tensor.numpy())
+
+
+def test_examples_that_make_no_batch_are_told(data):
+    with pytest.raises(InputError, match="examples 0 to 3 do not make a batch"):
+        list(data("ragged").arrays("test"))
+
+
 def test_a_split_may_come_from_an_npz_file_or_a_function(data, tmp_path):
     np.savez(tmp_path / "window.npz", inputs=np.ones((5, 1)), targets=np.zeros(5, dtype=np.int64))
-    assert len(data(production=str(tmp_path / "window.npz")).production()) == 5
+    window = data(production=str(tmp_path / "window.npz"))
+    assert len(window.production()) == 5
+    (inputs, targets), *_ = window.batches("production")
+    assert (inputs.dtype, targets.dtype) == (torch.float32, torch.int64)
     assert len(data(production="HERE:window").production()) == 3
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.tree import DecisionTreeRegressor
 
 from reprune.data import Data
 from reprune.errors import InputError
@@ -13,15 +14,17 @@ from reprune.gate.statistics import compare
 
 
 def test_features_of_images_tables_and_tokens() -> None:
-    images = torch.rand(5, 3, 8, 8)
+    random = np.random.default_rng(0)
+    images = random.random((5, 3, 8, 8), dtype=np.float32)
     found = simple_features(images)
-    assert found["brightness"] == pytest.approx(images.mean(dim=(1, 2, 3)).numpy())
+    assert found["brightness"] == pytest.approx(images.mean(axis=(1, 2, 3)))
+    assert found["contrast"] == pytest.approx(torch.from_numpy(images).flatten(1).std(dim=1).numpy())
     assert set(found) == {"brightness", "contrast"}
-    assert list(simple_features(torch.rand(5, 3))) == ["column 0", "column 1", "column 2"]
-    tokens = torch.tensor([[7, 8, 9, 4], [7, 8, 0, 0], [7, 0, 0, 0]])
+    assert list(simple_features(random.random((5, 3)))) == ["column 0", "column 1", "column 2"]
+    tokens = np.array([[7, 8, 9, 4], [7, 8, 0, 0], [7, 0, 0, 0]])
     assert list(simple_features({"input_ids": tokens})["input_ids length"]) == [3, 2, 1]
-    assert list(simple_features((torch.rand(2, 1), tokens[:2]))) == ["input 0 column 0", "input 1 length"]
-    assert simple_features(torch.rand(5, 3, 8)) == {}
+    assert list(simple_features((random.random((2, 1)), tokens[:2]))) == ["input 0 column 0", "input 1 length"]
+    assert simple_features(random.random((5, 3, 8))) == {}
 
 
 def test_a_weak_spot_is_found_and_judged_on_examples_that_had_no_part_in_finding_it() -> None:
@@ -33,6 +36,19 @@ def test_a_weak_spot_is_found_and_judged_on_examples_that_had_no_part_in_finding
     inside = np.logical_or.reduce(list(found.values()))
     assert column[inside].min() > 0.79 and inside.sum() > 250
     assert scores[inside].mean() == pytest.approx(0.5, abs=0.07)
+
+
+def test_the_tree_explains_as_much_as_that_of_scikit_learn() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        features = {"age": rng.normal(size=400), "dose": rng.integers(0, 5, 400).astype(float)}
+        errors = (rng.random(400) < 0.2 + 0.3 * (features["age"] > 0.5)).astype(float)
+        leaves = weak_spots._grow(features, errors, np.ones(400, bool), np.ones(400, bool), 20, 2).values()
+        assert (sum(leaves) == 1).all()
+        table = np.column_stack(list(features.values()))
+        peer = DecisionTreeRegressor(max_depth=2, min_samples_leaf=20).fit(table, errors).predict(table)
+        left = sum(((errors[inside] - errors[inside].mean()) ** 2).sum() for inside in leaves)
+        assert left == pytest.approx(((errors - peer) ** 2).sum())
 
 
 def test_errors_without_a_pattern_make_no_model_look_better_or_worse() -> None:
