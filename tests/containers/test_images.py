@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pyarrow as pa
 import pytest
+import yaml
 from onnx import helper, numpy_helper
 from pyarrow import csv, parquet
 
@@ -22,11 +23,37 @@ ROOT = Path(__file__).parents[2]
 LISTING = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
 
 
-def save_layer(path, width):
-    weights = numpy_helper.from_array(np.ones((64, width), np.float32), "weights")
-    ends = [helper.make_tensor_value_info(*it) for it in (("x", 1, ["batch", 64]), ("y", 1, ["batch", width]))]
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "weights"], ["y"])], "l", ends[:1], ends[1:], [weights])
+CLASSES = np.random.default_rng(0).standard_normal((64, 10), dtype=np.float32)
+
+
+def save_network(path, width):
+    """Write two layers that put 64 numbers into 10 classes; whatever the width, the classes are the same."""
+    weights = [np.eye(64, width, dtype=np.float32), np.eye(width, 64, dtype=np.float32) @ CLASSES]
+    ends = [helper.make_tensor_value_info(*it) for it in (("x", 1, ["batch", 64]), ("y", 1, ["batch", 10]))]
+    nodes = [helper.make_node("MatMul", *it) for it in ((["x", "w0"], ["hidden"]), (["hidden", "w1"], ["y"]))]
+    held = [numpy_helper.from_array(value, f"w{place}") for place, value in enumerate(weights)]
+    graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], held)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A wide and a narrow network with what a gate needs, as a volume to read."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, width in (("wide", 2048), ("narrow", 64)):
+        save_network(folder / f"{name}.onnx", width)
+    inputs = np.random.default_rng(1).standard_normal((400, 64), dtype=np.float32)
+    np.savez(folder / "test.npz", inputs=inputs, targets=(inputs @ CLASSES).argmax(axis=1))
+    policy = {
+        "name": "files",
+        "splits": {"test": "test.npz"},
+        "budget": {"accuracy_drop": 0.02},
+        "gate": {"latency": "warn", "tail_latency": "warn", "extreme_latency": "warn"},  # on a busy machine
+    }
+    (folder / "policy.yaml").write_text(yaml.safe_dump(policy))
+    for path in (folder, folder.parent, folder.parent.parent):
+        path.chmod(0o755)
+    return {str(folder): {"bind": "/models", "mode": "ro"}}
 
 
 def normal(name):
@@ -84,14 +111,18 @@ def test_the_steps_that_need_no_torch_can_be_imported_without_it(image, inside, 
     assert inside(image("runtime"), "python3", "-c", code) == "False"
 
 
-def test_the_runtime_times_onnx_files(image, inside, tmp_path):
-    for name, width in (("wide", 512), ("narrow", 64)):
-        save_layer(tmp_path / f"{name}.onnx", width)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    models = {str(tmp_path): {"bind": "/models", "mode": "ro"}}
+def test_the_runtime_times_onnx_files(image, inside, models):
     command = ("reprune", "benchmark", "/models/wide.onnx", "/models/narrow.onnx", "--seconds", "1", "--json")
     assert "narrow" in inside(image("runtime"), *command, volumes=models, user="12345")
+
+
+def test_the_runtime_judges_onnx_files(image, inside, models):
+    command = ("reprune", "gate", "--candidate", "/models/narrow.onnx", "--dense", "/models/wide.onnx")
+    options = ("--policy", "/models/policy.yaml", "--seconds", "0.5", "--json", "--html", "/tmp/gate.html")
+    verdict = json.loads(inside(image("runtime"), *command, *options, volumes=models, user="12345"))
+    assert verdict["passed"] and verdict["examples"] == 400
+    status = {check["name"]: check["status"] for check in verdict["checks"]}
+    assert status["quality against dense"] == "passed" and status["serving"] == "passed"
 
 
 @pytest.mark.slow
