@@ -26,7 +26,8 @@ PART_BLOCKS = (4, 8)
 """Widths below one block for which kernels have paths of their own."""
 
 SLIGHT = 0.05
-"""An operator with no more than this share of its group's latency has no say in which widths are candidates."""
+"""Operators that have no more than this share of their group's latency together have no say in which widths are
+candidates."""
 
 WIDEST_COUPLING = 3
 """Groups whose joint widths are tabulated for one operator; what more of them feed it (concatenations) is added up."""
@@ -164,16 +165,24 @@ class Prices:
         return kept[::-1]
 
     def _steps(self, name: str, touching: list[tuple[CoupledOperator, OperatorShape]], least: int) -> set[int]:
-        """Return the widths at which the channels of all operators that matter fill whole blocks, or a part of one."""
-        block = 1
-        prices = [float(self._latency(operator, shape, self._dense).sum()) for operator, shape in touching]
-        for operator, shape in (it for it, price in zip(touching, prices, strict=True) if price > SLIGHT * sum(prices)):
-            for axis, cells in self._axes(operator, shape, name):
-                block = max(block, -(-axis.block // cells))
-        dense = self._dense[name]
+        """Return the widths at which the channels of operators that matter fill whole blocks, or a part of one."""
+        block, dense = self._block(name, touching), self._dense[name]
         below = {width for width in PART_BLOCKS if width < block}
         steps = set(range(block, dense, block)) | below
         return {width for width in steps if least <= width < dense} or set(range(least, dense))
+
+    def _block(self, name: str, touching: list[tuple[CoupledOperator, OperatorShape]]) -> int:
+        """Return the largest block, in cells, that operators with more than a slight share of the latency have."""
+        latency: dict[int, float] = {}
+        for operator, shape in touching:
+            block = max((-(-axis.block // cells) for axis, cells in self._axes(operator, shape, name)), default=1)
+            latency[block] = latency.get(block, 0.0) + float(self._latency(operator, shape, self._dense).sum())
+        taken, enough = 0.0, SLIGHT * sum(latency.values())
+        for block in sorted(latency, reverse=True):
+            taken += latency[block]
+            if taken > enough:
+                return block
+        return 1
 
     def _axes(self, operator: CoupledOperator, shape: OperatorShape, name: str) -> Iterable[tuple[Axis, int]]:
         for table in self._tables:

@@ -328,6 +328,13 @@ def test_a_budget_that_dense_meets_cuts_nothing():
     assert plan.holds
 
 
+def test_widths_of_a_stream_through_many_slight_operators_fill_whole_blocks():
+    analysis = residual_net(blocks=16)
+    prices = Prices(analysis, [table(analysis)]).at_rates(np.array([[2e-9]]))  # a narrower one saves within a block too
+    widths = prices.candidates()["stream"]
+    assert [width for width in widths if width > 8] == [16, 32, 48, 64]
+
+
 def test_many_groups_feeding_one_operator_are_priced_nearly_right():
     analysis = concatenating_net()
     tables = [table(analysis)]
