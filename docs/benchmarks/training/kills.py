@@ -2,22 +2,18 @@
 
     OMP_NUM_THREADS=1 python docs/benchmarks/training/kills.py --kills 50      # writes kills.json beside this file
 
-Each life is a process of its own, forked from this one so that it need not import torch again. It ends by SIGKILL once
-it has used a random amount of CPU time, which other work on the machine does not stretch.
+How a life is lived and ended is in lives.py.
 """
 
 import argparse
-import contextlib
 import json
-import multiprocessing
-import os
 import random
-import signal
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from lives import live
 
 from reprune import bundle, digest, tasks
 from reprune.data import Data
@@ -31,16 +27,9 @@ FOLDER = Path(__file__).parent
 SETTING_UP = 0.15
 """CPU seconds that a life takes to build its model and read its checkpoint."""
 
-FORK = multiprocessing.get_context("fork")
 
-
-def train(store, epochs, told):
-    """Train the shipped digits as the ``train`` step does, and tell what happens as lines of JSON."""
-
-    def tell(**fields):
-        with told.open("ab") as file:
-            file.write(json.dumps(fields).encode() + b"\n")
-
+def train(store, epochs, tell):
+    """Train the shipped digits as the ``train`` step does, tell of each epoch, and return where it ends."""
     workload = load("digits")
     data, how = Data(workload), workload.train
     seed_everything(workload.seed)
@@ -52,7 +41,6 @@ def train(store, epochs, told):
         weight_decay=how.weight_decay,
         seed=workload.seed,
     )
-    tell(event="started")
     history = learn(
         workload,
         data,
@@ -60,36 +48,11 @@ def train(store, epochs, told):
         model,
         settings,
         checkpoints=Checkpoints(open_store(store), "digits", "a" * 64),
-        on_epoch=lambda epoch: tell(event="epoch", epoch=epoch.epoch, cpu_seconds=time.process_time()),
+        on_epoch=lambda epoch: tell({"epoch": epoch.epoch, "cpu_seconds": time.process_time()}),
     )
     raw = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
     losses = [epoch.loss for epoch in history.epochs]
-    tell(event="finished", weights_sha256=digest.of_bytes(raw), losses_sha256=digest.of_json(losses))
-
-
-def live(store, epochs, *, seconds=None):
-    """Run a life to its end, or for so many seconds of CPU; returns its lines and whether it was killed."""
-    with TemporaryDirectory() as scratch:
-        told = Path(scratch) / "told"
-        told.touch()
-        process = FORK.Process(target=train, args=(store, epochs, told))
-        process.start()
-        while process.is_alive():
-            if seconds is not None and used(process.pid) > seconds:
-                process.kill()
-            process.join(0.01)
-        lines = [json.loads(line) for line in told.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    killed = process.exitcode == -signal.SIGKILL
-    assert killed or process.exitcode == 0
-    return lines, killed
-
-
-def used(process):
-    """Return the CPU seconds of a process, as Linux tells them."""
-    with contextlib.suppress(FileNotFoundError):
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return 0.0
+    return {"weights_sha256": digest.of_bytes(raw), "losses_sha256": digest.of_json(losses)}
 
 
 def main():
@@ -104,14 +67,14 @@ def main():
     Data(workload).split("train")
     torch.optim.SGD([torch.zeros(1, requires_grad=True)])
     with TemporaryDirectory() as scratch:
-        alone, _ = live(f"{scratch}/alone", asked.epochs)
-        result = {"epochs": asked.epochs, "alone": _end(alone)}
-        cpu = [line["cpu_seconds"] for line in alone if line["event"] == "epoch"]
+        epochs, alone = live(train, f"{scratch}/alone", asked.epochs)
+        result = {"epochs": asked.epochs, "alone": alone}
+        cpu = [line["cpu_seconds"] for line in epochs]
         typical = (cpu[-1] - cpu[0]) / (len(cpu) - 1)
         result |= _kill(f"{scratch}/killed", asked, typical)
-        last, _ = live(f"{scratch}/killed", asked.epochs)
-    result["again"] += max(result["kept"] + 1 - _first(last, asked.epochs + 1), 0)
-    result |= {"killed": _end(last), "identical": _end(last) == _end(alone), "cpu_seconds_an_epoch": typical}
+        last, end = live(train, f"{scratch}/killed", asked.epochs)
+    result["again"] += max(result["kept"] + 1 - (last[0]["epoch"] if last else asked.epochs + 1), 0)
+    result |= {"killed": end, "identical": end == alone, "cpu_seconds_an_epoch": typical}
     (FOLDER / "kills.json").write_text(json.dumps(result, indent=2) + "\n")
     print({key: value for key, value in result.items() if key != "lives"})
 
@@ -122,10 +85,10 @@ def _kill(store, asked, typical):
     while len(lives) < asked.kills:
         # So long that at the last kill about all of the epochs are over
         most = max(2 * (asked.epochs - 1 - kept) / (asked.kills - len(lives)), 0.2)
-        lines, killed = live(store, asked.epochs, seconds=SETTING_UP + draw.uniform(0, most * typical))
-        if not killed:
+        lines, end = live(train, store, asked.epochs, seconds=SETTING_UP + draw.uniform(0, most * typical))
+        if end:
             break
-        epochs = [line["epoch"] for line in lines if line["event"] == "epoch"]
+        epochs = [line["epoch"] for line in lines]
         assert epochs == list(range(epochs[0], epochs[0] + len(epochs))) if epochs else True
         if epochs:
             again += max(kept + 1 - epochs[0], 0)
@@ -133,14 +96,6 @@ def _kill(store, asked, typical):
         lives.append(epochs)
         print(f"kill {len(lives)}: {kept} of {asked.epochs} epochs kept", flush=True)
     return {"kills": len(lives), "lives": lives, "kept": kept, "again": again}
-
-
-def _first(lines, otherwise):
-    return next((line["epoch"] for line in lines if line["event"] == "epoch"), otherwise)
-
-
-def _end(lines):
-    return {key: lines[-1][key] for key in ("weights_sha256", "losses_sha256")}
 
 
 if __name__ == "__main__":

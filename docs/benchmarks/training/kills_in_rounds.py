@@ -2,16 +2,14 @@
 
     OMP_NUM_THREADS=1 python docs/benchmarks/training/kills_in_rounds.py      # writes kills_in_rounds.json
 
-A small network for the digits is cut in four rounds and recovers for twelve epochs in each, by the parts that the
+A small network for the digits is cut in four rounds and recovers for twenty epochs in each, by the parts that the
 ``prune`` step is made of. In place of a latency stands the share of multiply-accumulates that is left: measured times
-differ from run to run, so that two runs would not even cut alike. Lives are forked and killed as in kills.py.
+differ from run to run, so that two runs would not even cut alike. How a life is lived and ended is in lives.py.
 """
 
 import argparse
 import json
-import multiprocessing
 import random
-import signal
 import statistics
 import time
 from itertools import pairwise
@@ -19,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from kills import used
+from lives import live
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -37,11 +35,10 @@ from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
 
 FOLDER = Path(__file__).parent
-FORK = multiprocessing.get_context("fork")
 DIGITS = workload.load("digits")
-WIDTH, ROUNDS, EPOCHS = 80, 5, 12
-LENGTH = 1.0
-"""Epochs by which the longest life that is killed is longer than one that ends after its first."""
+WIDTH, ROUNDS, EPOCHS = 80, 5, 20
+LENGTH = 4.5
+"""Epochs whose time the longest life that is killed takes; about two of them pass before it has finished one."""
 
 
 def network():
@@ -120,57 +117,34 @@ class Problem:
         )
 
 
-def life(problem, store, told):
-    """Prune, and tell of each finished epoch and round as a line of JSON, ever rising: round, try, epoch, CPU seconds.
+def life(problem, store, tell):
+    """Prune, tell of each finished epoch and round, ever rising: round, try, epoch, CPU seconds; return where it ends.
 
     A round that is over is told as the first epoch of a third try.
     """
-
-    def tell(*what):
-        with told.open("a") as file:
-            file.write(json.dumps([*what, time.process_time()]) + "\n")
-
-    outcome = problem.prune(store, tell)
+    outcome = problem.prune(store, lambda *what: tell([*what, time.process_time()]))
     raw = b"".join(tensor.numpy().tobytes() for tensor in outcome.model.state_dict().values())
     rounds = digest.of_json([it.model_dump() for it in outcome.rounds])
     recipe = digest.of_json(outcome.recipe.to_json())
-    end = {"weights_sha256": digest.of_bytes(raw), "recipe_sha256": recipe, "rounds_sha256": rounds}
-    told.with_suffix(".end").write_text(json.dumps(end))
-
-
-def live(problem, store, *, seconds=None):
-    """Run a life to its end, or for so many seconds of CPU; returns what it told and where it ended, None if killed."""
-    with TemporaryDirectory() as scratch:
-        told = Path(scratch) / "told"
-        told.touch()
-        process = FORK.Process(target=life, args=(problem, store, told))
-        process.start()
-        while process.is_alive():
-            if seconds is not None and used(process.pid) > seconds:
-                process.kill()
-            process.join(0.005)
-        assert process.exitcode in (0, -signal.SIGKILL)
-        lines = told.read_text().splitlines(keepends=True)
-        end = None if process.exitcode else json.loads(told.with_suffix(".end").read_text())
-        return [json.loads(line) for line in lines if line.endswith("\n")], end
+    return {"weights_sha256": digest.of_bytes(raw), "recipe_sha256": recipe, "rounds_sha256": rounds}
 
 
 def main():
     """Prune once undisturbed and once under kills; write what was lost and whether the ends are the same."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     problem, draw, lives, end = Problem(), random.Random(asked.seed), [], None
     with TemporaryDirectory() as scratch:
-        whole, alone = live(problem, f"{scratch}/alone")
+        whole, alone = live(life, problem, f"{scratch}/alone")
         last, again = [0, 0, 0], 0
         cpu = [line[3] for line in whole]
         epoch = statistics.median(late - early for early, late in pairwise(cpu))
-        longest = cpu[0] + LENGTH * epoch
+        longest = LENGTH * epoch
         while end is None:
             seconds = draw.uniform(0.05, longest) if len(lives) < asked.kills else None
-            told, end = live(problem, f"{scratch}/killed", seconds=seconds)
+            told, end = live(life, problem, f"{scratch}/killed", seconds=seconds)
             again += sum(it[:3] <= last for it in told)
             last = told[-1][:3] if told else last
             if end is None:
