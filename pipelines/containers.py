@@ -120,11 +120,16 @@ def _connect() -> "DockerClient":
         raise InputError(
             "--runner docker: Docker's Python client is not installed.", "pip install 'reprune[docker]'"
         ) from None
+    where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if where.startswith("ssh:"):
+        raise InputError(
+            f"--runner docker: the engine at {where} is on another machine, where this one's folders are not.",
+            "Name one of this machine in DOCKER_HOST, such as unix:///var/run/docker.sock.",
+        )
     try:
         client = docker.from_env()
         client.ping()
     except Exception as error:  # requests, urllib3 and docker each have errors of their own for it
-        where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
         raise InputError(
             f"--runner docker: no Docker engine answers at {where}: {_innermost(error)}.",
             "Start one, or name it in DOCKER_HOST; without --runner docker, steps are processes on this machine.",

@@ -100,7 +100,7 @@ class Server:
             raise InputError(f"--host: {self.host!r} is no URL.", "Write it as in http://localhost:8080.")
         self.namespace, self.dry_run = namespace, dry_run
         self._tell = tell
-        api = kfp_server_api.ApiClient(_configuration(self.host), cookie=os.environ.get(COOKIES))
+        api = kfp_server_api.ApiClient(_configuration(self.host), cookie=_secret(COOKIES))
         self._ask("look at the server", _healthz, api=api)
         self._pipelines = kfp_server_api.PipelineServiceApi(api)
         self._uploads = kfp_server_api.PipelineUploadServiceApi(api)
@@ -304,13 +304,21 @@ def _configuration(host: str) -> Any:
     """Return how a server is spoken to: with the token given, or the pod's own, which is read anew each time."""
     config = kfp_server_api.Configuration(host=(host if "://" in host else f"https://{host}").rstrip("/"))
     config.ssl_ca_cert = os.environ.get("SSL_CERT_FILE")
-    given, file = os.environ.get(TOKEN), Path(os.environ.get(TOKEN_FILE) or USUAL_TOKEN_FILE)
+    given, file = _secret(TOKEN), Path(os.environ.get(TOKEN_FILE) or USUAL_TOKEN_FILE)
     if given or file.is_file():
         config.api_key_prefix["authorization"] = "Bearer"
         config.api_key["authorization"] = given or file.read_text().strip()
     if not given and file.is_file():
         config.refresh_api_key_hook = lambda it: it.api_key.update(authorization=file.read_text().strip())
     return config
+
+
+def _secret(variable: str) -> str | None:
+    """Return a secret for a header; what no header can hold is refused here, because messages from below repeat it."""
+    value = os.environ.get(variable, "").strip()  # files of secrets mostly end in a line break
+    if not (value.isascii() and value.isprintable()):
+        raise InputError(f"{variable} holds line breaks, or characters that are not ASCII.", "Put it on one line.")
+    return value or None
 
 
 def _healthz(api: Any) -> None:

@@ -49,6 +49,12 @@ def test_no_engine_is_one_message(caller, monkeypatch):
     assert "no Docker engine answers at tcp://127.0.0.1:9" in done.stderr
 
 
+def test_an_engine_on_another_machine_is_refused(caller, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "ssh://somebody@elsewhere")
+    done = caller("run", "workload.yaml", "--runner", "docker", code=2)
+    assert "ssh://somebody@elsewhere is on another machine" in done.stderr
+
+
 def test_an_image_without_containers_is_refused(caller):
     done = caller("run", "workload.yaml", "--image", "reprune-train:0.1.0", code=2)
     assert "--runner docker" in done.stderr

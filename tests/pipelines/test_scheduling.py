@@ -194,8 +194,16 @@ def test_an_expired_token_says_how_to_get_a_new_one(kubeflow, reprune, monkeypat
         reprune("runs", "digits")
     assert "REPRUNE_KFP_TOKEN" in error.value.remedy
     assert "stale" not in str(error.value)
-    monkeypatch.setenv("REPRUNE_KFP_TOKEN", "fresh")
+    monkeypatch.setenv("REPRUNE_KFP_TOKEN", "fresh\n")
     reprune("runs", "digits")
+
+
+@pytest.mark.parametrize("variable", ["REPRUNE_KFP_TOKEN", "REPRUNE_KFP_COOKIES"])
+def test_a_secret_that_no_header_can_hold_is_refused_without_repeating_it(reprune, monkeypatch, variable):
+    monkeypatch.setenv(variable, "first\nsecond")
+    with pytest.raises(InputError, match=f"{variable} holds line breaks") as error:
+        reprune("runs", "digits", "--host", "http://127.0.0.1:9")
+    assert "first" not in str(error.value) and "second" not in str(error.value)
 
 
 def test_what_is_forbidden_is_named(kubeflow, reprune):
