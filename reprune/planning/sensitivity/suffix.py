@@ -103,7 +103,7 @@ class SuffixRunner:
 
     def _part(self, name: str) -> list[fx.Node]:
         """Return the nodes that a group's width can change, in order."""
-        zeroing = ZeroedOut(self.analysis, cells_of(self.analysis, {name: []}))
+        zeroing = ZeroedOut(self.analysis, cells_of(self.analysis, {name: []}), collect=False)
         touched = [
             node
             for node in self.flow.nodes
