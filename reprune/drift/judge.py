@@ -3,10 +3,11 @@
 Where the sample of either holds every row, all tests are calibrated together by permutation of the samples (see
 `permutation`): exact at any size. Where both are larger, each column is tested on all rows, by Kolmogorov-Smirnov and
 chi-square with their limiting distributions and Bonferroni's correction, on half of the false-alarm rate; joint tests
-look at the samples, on the other half. Labels come late and not for all rows: what needs them is tested on the rows
-that have them, on a share of the rate too.
+look at the samples, on the other half; the sum over all bins is left out, since among so many rows single columns show.
+Labels come late and not for all rows: what needs them is tested on the rows that have them, on a share of the rate too.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,23 +17,21 @@ from numpy.typing import NDArray
 from reprune.drift import effects, limits
 from reprune.drift.frame import Field
 from reprune.drift.histograms import histograms
+from reprune.drift.joint import Conditional, Dependence, MaximumMeanDiscrepancy
 from reprune.drift.permutation import calibrate
 from reprune.drift.policy import LATE, DriftPolicy, Group
 from reprune.drift.quality import quality
-from reprune.drift.statistics import (
-    AndersonDarlingKlotz,
-    ChiSquare,
-    Dependence,
-    MaximumMeanDiscrepancy,
-    Statistic,
-    standardized,
-)
+from reprune.drift.statistics import AndersonDarlingKlotz, ChiSquare, Statistic, standardized
 from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport, DriftTest, Method
 from reprune.errors import InputError
 
 JOINT: dict[Group, dict[Method, str]] = {
-    "inputs": {"MMD²": "all inputs jointly", "dependence": "correlations of inputs"},
+    "inputs": {
+        "MMD²": "all inputs jointly",
+        "dependence": "correlations of inputs",
+        "given the others": "each input given the others",
+    },
     "embeddings": {"MMD²": "embeddings jointly", "dependence": "correlations of embeddings"},
 }
 """Groups whose numbers are also, or only, looked at together, and how."""
@@ -43,6 +42,9 @@ the square."""
 
 FURTHEST = 128.0
 """Scales beyond which an outlier counts as that far in joint tests."""
+
+UNSEEN = 1e-3
+"""Chance at which a category of the window is missing from the reference that is as likely there."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ class Stage:
             pooled = np.concatenate([reference.sample[self.reference], window.sample[self.window]])
             sizes = int(self.reference.sum()), int(self.window.sum())
             calibrated = calibrate(
-                _statistics(self.tests, fields, pooled),
+                _statistics(self.tests, fields, pooled, _rare(*sizes)),
+                [(test.group, test.method) for test in self.tests],
                 reference=sizes[0],
                 window=sizes[1],
                 false_alarm_rate=rate,
@@ -183,15 +186,25 @@ class Stage:
         ]
 
 
+SUMMED = Named("all inputs, bin by bin", "inputs", "summed bins")
+"""Right after the tests of the single columns, whose sums it uses."""
+
+
 def _stages(reference: Summary, window: Summary, policy: DriftPolicy) -> list[Stage]:
     fields = list(enumerate(reference.frame.fields))
     complete = reference.complete or window.complete
     late = [i for i, f in fields if f.group in LATE and _partial(reference, window, i)]
     alone = [(i, f) for i, f in fields if f.group != "embeddings" and i not in late]
-    marginal = tuple(
-        Named(f.name, f.group, _method(f) if complete or f.categorical else "Kolmogorov-Smirnov", i)
-        for i, f in sorted(alone, key=lambda it: it[1].categorical)
+    amounts, categories = (
+        tuple(
+            Named(f.name, f.group, _method(f) if complete or f.categorical else "Kolmogorov-Smirnov", i)
+            for i, f in alone
+            if f.categorical is categorical
+        )
+        for categorical in (False, True)
     )
+    summed = (SUMMED,) if complete and len(_numbers(reference.frame.fields, "inputs")) > 1 else ()
+    marginal = amounts + summed + categories
     joint = tuple(
         Named(name, group, method)
         for group, names in JOINT.items()
@@ -229,11 +242,22 @@ def _numbers(fields: Sequence[Field], group: Group) -> list[int]:
     return [i for i, field in enumerate(fields) if field.group == group and not field.categorical]
 
 
-def _statistics(tests: Sequence[Named], fields: Sequence[Field], pooled: NDArray[np.float64]) -> list[Statistic]:
+def _rare(reference: int, window: int) -> int:
+    """Return the fewest rows of a category, in both samples, of which the reference hardly lacks all by chance."""
+    return math.ceil(math.log(UNSEEN) / math.log(window / (reference + window)))
+
+
+def _statistics(
+    tests: Sequence[Named], fields: Sequence[Field], pooled: NDArray[np.float64], rare: int
+) -> list[Statistic]:
     """Return the statistics of the tests, in their order."""
     amounts = [test.column for test in tests if test.column is not None and test.method == "Anderson-Darling, Klotz"]
-    statistics: list[Statistic] = [AndersonDarlingKlotz(pooled[:, amounts])] if amounts else []
-    statistics += [ChiSquare(pooled[:, test.column]) for test in tests if test.method == "chi-square"]
+    together = [k for k, column in enumerate(amounts) if SUMMED in tests and fields[column].group == SUMMED.group]
+    statistics: list[Statistic] = [AndersonDarlingKlotz(pooled[:, amounts], together)] if amounts else []
+    for test in tests:
+        if test.method == "chi-square" and test.column is not None:
+            unknown = len(fields[test.column].categories)
+            statistics.append(ChiSquare(pooled[:, test.column], unknown=unknown, rare=rare))
     for test in tests:
         columns = _numbers(fields, test.group)
         if test.method == "MMD²":
@@ -242,6 +266,8 @@ def _statistics(tests: Sequence[Named], fields: Sequence[Field], pooled: NDArray
             statistics.append(MaximumMeanDiscrepancy(standardized(scaled)))
         elif test.method == "dependence":
             statistics.append(Dependence(pooled[:, columns]))
+        elif test.method == "given the others":
+            statistics.append(Conditional(pooled[:, columns]))
     return statistics
 
 

@@ -5,6 +5,10 @@ So all statistics are computed again for many random deals, and the largest of t
 largest observed (Westfall & Young, 1993, "Resampling-based multiple testing", maxT). This holds the family-wise rate
 exactly, at any sample size, with ties and correlated tests, where Holm's correction of asymptotic p-values would be
 too timid for correlated pixels and wrong for tied ones.
+
+Tests are of kinds, and kinds belong to groups. Each group has the same share of the false alarms, and so has each kind
+in its group: otherwise a hundred pixels would leave nothing for the one test of their correlations, or of the predicted
+class. Tests of one kind that are correlated, and so say the same, cost what they say once.
 """
 
 import math
@@ -16,6 +20,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from reprune.drift.statistics import Array, Statistic
+
+Kind = tuple[str, str]
 
 CHUNK = 500
 EXCEEDANCES = 20
@@ -44,12 +50,19 @@ class Calibrated:
 
 
 def calibrate(
-    statistics: Sequence[Statistic], *, reference: int, window: int, false_alarm_rate: float, seed: int
+    statistics: Sequence[Statistic],
+    kinds: Sequence[Kind],
+    *,
+    reference: int,
+    window: int,
+    false_alarm_rate: float,
+    seed: int,
 ) -> Calibrated:
     """Compare statistics of pooled examples with their joint permutation null.
 
     Args:
         statistics: Functions of a labelling; the pooled examples are the reference's followed by the window's.
+        kinds: Of each test that the statistics return: its group, and its kind in that group.
         reference: Examples of the reference.
         window: Examples of the window.
         false_alarm_rate: Chance that any statistic exceeds its threshold while nothing drifted.
@@ -64,11 +77,13 @@ def calibrate(
     values = np.concatenate(rows).astype(np.float64)
 
     surprise, scales = _one_scale(values)
+    handicaps = _handicaps(surprise, kinds, false_alarm_rate)
+    surprise -= handicaps
     largest = np.sort(surprise[1:].max(axis=1))[::-1]
     beyond = math.floor(false_alarm_rate * (deals + 1))
     return Calibrated(
         observed=values[0],
-        thresholds=scales.value_at(largest[beyond - 1]),
+        thresholds=scales.value_at(largest[beyond - 1] + handicaps),
         p_values=(values >= values[0]).mean(axis=0),
         adjusted_p_values=(1 + np.searchsorted(-largest, -surprise[0], side="right")) / (deals + 1),
     )
@@ -105,8 +120,23 @@ class _Gamma:
         with np.errstate(divide="ignore"):  # beyond what a float tells from zero, surprise is infinite
             return -np.log(special.gammaincc(self.shape, values / self.scale))
 
-    def value_at(self, surprise: float) -> NDArray[np.float64]:
-        return special.gammainccinv(self.shape, math.exp(-surprise)) * self.scale
+    def value_at(self, surprise: NDArray[np.float64]) -> NDArray[np.float64]:
+        return special.gammainccinv(self.shape, np.exp(-np.maximum(surprise, 0))) * self.scale
+
+
+def _handicaps(surprise: NDArray[np.float64], kinds: Sequence[Kind], rate: float) -> NDArray[np.float64]:
+    """Return what is taken off each test's surprise, so that each group, and each kind in it, is beyond 0 as often.
+
+    What was observed is counted as one deal more, so that it is treated like every other.
+    """
+    members = {kind: [k for k, other in enumerate(kinds) if other == kind] for kind in kinds}
+    largest = {kind: surprise[:, tests].max(axis=1) for kind, tests in members.items()}
+    alone = {kind: float(np.quantile(values, 1 - rate)) for kind, values in largest.items()}
+    groups: dict[str, list[NDArray[np.float64]]] = {}
+    for kind, values in largest.items():
+        groups.setdefault(kind[0], []).append(values - alone[kind])
+    together = {group: float(np.quantile(np.max(values, axis=0), 1 - rate)) for group, values in groups.items()}
+    return np.array([alone[kind] + together[kind[0]] for kind in kinds])
 
 
 def _one_scale(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], _Gamma]:

@@ -6,6 +6,7 @@ Columns are centred over the pooled examples first: the sum over the window then
 its opposite.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,12 +22,8 @@ SPREAD = 1.25
 """Weight of a change of spread. One of location counts 1, and another 1/2 in Anderson-Darling's, so this is a little
 less: who looks for both pays for both, and locations change more often."""
 
-WIDEST = 2.0
-"""Width of the widest of three Gaussian kernels, relative to the median distance; each other has half the width."""
-
-
-BLOCKS = 4
-"""Blocks that a kernel is cut into, so that what lies on one side of its diagonal need not be multiplied twice."""
+NO_ROW = 1e-9
+"""Share below which there is no row."""
 
 
 class Statistic(Protocol):
@@ -37,7 +34,7 @@ class Statistic(Protocol):
 
 
 class AndersonDarlingKlotz:
-    """Whether a number is distributed alike in both samples, for each column.
+    """Whether a number is distributed alike in both samples, for each column, and for some columns together.
 
     The larger of two. One is Anderson-Darling's squared distance between the distribution functions (Scholz &
     Stephens, 1987, JASA 82:918), which sees any difference, and the square of van der Waerden's standardized statistic
@@ -49,101 +46,73 @@ class AndersonDarlingKlotz:
     pooled column otherwise. A missing value counts as one above all others, so values that go missing are drift like
     any other.
 
+    The same places part each column into bins. Small changes of many columns, such as of one grey level in all pixels,
+    add up: the statistic of the columns together is the sum of squares, over all bins of all of them, of the
+    standardized difference of a bin's share.
+
     Args:
         values: Pooled examples, ``[N, columns]``; NaN where a value is missing.
+        together: Columns that are also looked at together.
     """
 
-    def __init__(self, values: Array) -> None:
+    def __init__(self, values: Array, together: Sequence[int] = ()) -> None:
         thresholds = [_thresholds(column) for column in values.T]
         self._starts = np.cumsum([0, *(len(t) for t in thresholds[:-1])])
         below = np.concatenate([column[None, :] <= t[:, None] for column, t in zip(values.T, thresholds, strict=True)])
         share = below.mean(axis=1)
+        ends = np.append(self._starts[1:], len(share)) - 1
         mass = np.concatenate([np.diff(part, prepend=0) for part in np.split(share, self._starts[1:])])
         # A constant column has one threshold, at the end, where both functions are 1 and nothing can differ.
-        weights = np.sqrt(mass / np.maximum(share * (1 - share), 1e-12)) * (share < 1)
+        self._weights = _precision(share) * mass.astype(np.float32)
+        chosen = np.isin(np.repeat(np.arange(len(thresholds)), [len(t) for t in thresholds]), together)
+        self._together, self._ends = bool(len(together)), ends
+        self._bins, self._last = _precision(mass) * chosen, _precision(1 - share[ends]) * chosen[ends]
         scores = normal_scores(values)
-        rows = [(below.T - share) * weights, standardized(scores), standardized(np.square(scores))]
+        rows = [below.T - share, standardized(scores), standardized(np.square(scores))]
         self._rows = np.concatenate(rows, axis=1, dtype=np.float32, casting="same_kind")
 
     def __call__(self, windows: Array) -> Array:
-        """Return the statistic of each column, ``[labellings, columns]``."""
-        squared = np.square(windows @ self._rows) * _unit(windows)
-        columns = len(self._starts)
-        functions, location, spread = np.split(squared, [-2 * columns, -columns], axis=1)
-        return np.maximum(np.add.reduceat(functions, self._starts, axis=1) + location, SPREAD * spread)
+        """Return the statistic of each column, and last that of the columns together, if there are any."""
+        sums, columns = windows @ self._rows, len(self._starts)
+        functions, location, spread = np.split(sums, [-2 * columns, -columns], axis=1)
+        distance = np.add.reduceat(np.square(functions) * self._weights, self._starts, axis=1)
+        found = np.maximum(distance + np.square(location), SPREAD * np.square(spread))
+        if self._together:
+            inside = np.diff(functions, axis=1, prepend=0)
+            inside[:, self._starts] = functions[:, self._starts]
+            bins = np.square(inside) @ self._bins + np.square(functions[:, self._ends]) @ self._last
+            found = np.column_stack([found, bins])
+        return found * unit(windows)
 
 
 class ChiSquare:
-    """Pearson's chi-square of a contingency table, category against sample.
+    """Pearson's chi-square of a contingency table, category against sample, and its largest standardized residual.
 
-    With a permutation null, categories with small counts need no merging, and a new category counts like any other.
+    Their sum: often one category grows at the cost of all others, and the residual of that one (Haberman, 1973,
+    Biometrics 29:205), squared, says so with one degree of freedom where chi-square has as many as categories. With a
+    permutation null, small counts need no merging for the sake of an approximation. But categories that the reference
+    does not know are told apart no more, and which these are depends on what is the window: with all others that are so
+    rare that the reference might have missed them, they count as one, and every deal is treated alike.
 
     Args:
         values: Pooled categories, ``[N]``, from 0; a missing one (NaN) counts as a category.
+        unknown: What stands for categories that the reference does not know.
+        rare: Categories of fewer rows are put with those.
     """
 
-    def __init__(self, values: Array) -> None:
-        _, codes, counts = np.unique(np.nan_to_num(values, nan=-1), return_inverse=True, return_counts=True)
+    def __init__(self, values: Array, *, unknown: int = -2, rare: int = 0) -> None:
+        names, codes, counts = np.unique(np.nan_to_num(values, nan=-1), return_inverse=True, return_counts=True)
+        names[(counts < rare) & (names >= 0)] = unknown
+        _, codes, counts = np.unique(names[codes], return_inverse=True, return_counts=True)
         share = counts / len(values)
         self._rows = ((codes[:, None] == np.arange(len(counts))) - share).astype(np.float32)
         self._weights = (1 / share).astype(np.float32)
+        self._residuals = _precision(share)
 
     def __call__(self, windows: Array) -> Array:
-        """Return chi-square for each labelling, ``[labellings, 1]``."""
-        return (np.square(windows @ self._rows) @ self._weights)[:, None] * _unit(windows)
-
-
-class MaximumMeanDiscrepancy:
-    """The squared distance between the mean embeddings of two samples (Gretton et al., 2012, JMLR 13:723).
-
-    Biased estimate under a sum of Gaussian kernels around the median distance of the pooled sample.
-
-    Args:
-        values: Pooled examples, ``[N, columns]``, on a common scale.
-    """
-
-    def __init__(self, values: Array) -> None:
-        squared = _squared_distances(values)
-        median = float(np.median(squared)) or 1.0
-        wide = np.exp(squared / np.float32(-2 * WIDEST**2 * median))
-        # The same exponential at half the width, twice: its fourth power, and the fourth power of that.
-        middle = np.square(np.square(wide))
-        self._kernel = _centred((wide + middle + np.square(np.square(middle))) / 3)
-
-    def __call__(self, windows: Array) -> Array:
-        """Return the squared discrepancy for each labelling, ``[labellings, 1]``."""
-        return _quadratic(windows, self._kernel) * np.square(_unit(windows))
-
-
-class Dependence:
-    """The squared distance between the matrices of correlations of two samples, their diagonals left out.
-
-    Correlations of normal scores over the pooled sample, so that no single heavy-tailed column decides (compare Larntz
-    & Perlman, 1985, University of Washington technical report 81). Which columns go together can change while no column
-    does, and Gaussian kernels see little of it.
-
-    Args:
-        values: Pooled examples, ``[N, columns]``; NaN where a value is missing, which counts as average here.
-    """
-
-    def __init__(self, values: Array) -> None:
-        scores = np.where(np.isnan(values), 0, standardized(normal_scores(values)))
-        one, other = np.triu_indices(scores.shape[1], k=1)
-        self._products = len(one) <= len(scores)
-        if self._products:
-            products = scores[:, one] * scores[:, other]
-            self._rows = (products - products.mean(axis=0)).astype(np.float32)
-        else:  # the same, by the products of examples, which are fewer
-            squares = np.square(scores)
-            self._rows = _centred((np.square(scores @ scores.T) - squares @ squares.T) / 2)
-
-    def __call__(self, windows: Array) -> Array:
-        """Return the squared distance for each labelling, ``[labellings, 1]``."""
-        if self._products:
-            squared = np.square(windows @ self._rows).sum(axis=1, keepdims=True)
-        else:
-            squared = _quadratic(windows, self._rows)
-        return squared * np.square(_unit(windows))
+        """Return the statistic for each labelling, ``[labellings, 1]``."""
+        squared = np.square(windows @ self._rows)
+        return (squared @ self._weights + (squared * self._residuals).max(axis=1))[:, None] * unit(windows)
 
 
 def normal_scores(values: Array) -> Array:
@@ -167,6 +136,12 @@ def standardized(columns: Array) -> Array:
     return (centred / np.where(spread > 0, spread, 1)).astype(np.float32)
 
 
+def _precision(share: Array) -> Array:
+    """Return 1/variance of belonging to a bin with this share of the rows; 0 where all rows belong to it, or none."""
+    variance = share * (1 - share)
+    return np.where(variance > NO_ROW, 1 / np.maximum(variance, NO_ROW), 0).astype(np.float32)
+
+
 def _thresholds(column: Array) -> Array:
     known = column[~np.isnan(column)]
     values = np.unique(known)
@@ -177,7 +152,7 @@ def _thresholds(column: Array) -> Array:
     return values if len(values) else np.zeros(1, dtype=column.dtype)
 
 
-def _unit(windows: Array) -> Array:
+def unit(windows: Array) -> Array:
     """Return 1/n + 1/m of each labelling, ``[labellings, 1]``.
 
     The sum of a centred column over the window, times this, is the difference of the means in window and rest. The
@@ -185,28 +160,3 @@ def _unit(windows: Array) -> Array:
     """
     size = windows.sum(axis=1, keepdims=True)
     return 1 / size + 1 / (windows.shape[1] - size)
-
-
-def _quadratic(windows: Array, kernel: Array) -> Array:
-    """Return w' K w of each labelling, ``[labellings, 1]``, block by block of K: of a symmetric one half is enough."""
-    found = np.zeros((len(windows), 1), dtype=np.float32)
-    size = -(-len(kernel) // BLOCKS)
-    for start in range(0, len(kernel), size):
-        end = start + size
-        ahead = windows[:, start:end] @ kernel[start:end, start:]
-        ahead[:, size:] *= 2
-        found[:, 0] += np.einsum("ij,ij->i", ahead, windows[:, start:])
-    return found
-
-
-def _centred(kernel: Array) -> Array:
-    kernel = kernel.astype(np.float32, copy=False)
-    mean = kernel.mean(axis=0, dtype=np.float64).astype(np.float32)
-    kernel -= mean
-    kernel -= kernel.mean(axis=1, dtype=np.float64).astype(np.float32)[:, None]
-    return kernel
-
-
-def _squared_distances(values: Array) -> Array:
-    norms = np.square(values).sum(axis=1)
-    return np.maximum(norms[:, None] + norms[None, :] - 2 * values @ values.T, 0)

@@ -6,7 +6,15 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune.drift.policy import Group
 
-Method = Literal["Anderson-Darling, Klotz", "Kolmogorov-Smirnov", "chi-square", "MMD²", "dependence"]
+Method = Literal[
+    "Anderson-Darling, Klotz",
+    "Kolmogorov-Smirnov",
+    "chi-square",
+    "MMD²",
+    "dependence",
+    "given the others",
+    "summed bins",
+]
 
 
 class Effect(BaseModel):

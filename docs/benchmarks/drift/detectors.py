@@ -8,21 +8,42 @@ CATEGORICAL = ("plan", "predicted_class")
 
 def reprune(reference, window, seed):
     """Return the smallest adjusted p-value of reprune's judge."""
-    from reprune.drift.frame import Frame
-    from reprune.drift.judge import judge
     from reprune.drift.policy import DriftPolicy
-    from reprune.drift.summary import summarize
-    from reprune.drift.table import Categories, Chunk
 
-    def columns(rows):
-        return {
-            name: Categories.of([f"{v:.0f}" for v in values]) if name in CATEGORICAL else values
-            for name, values in rows.items()
-        }
-
-    frame = Frame.of(columns(reference))
-    before, now = (summarize([Chunk(columns(rows), "rows")], frame) for rows in (reference, window))
+    frame = framed(reference)
+    before, now = (summary(rows, frame, "rows") for rows in (reference, window))
     return judge(before, now, DriftPolicy(false_alarm_rate=0.01), seed=seed).tests[0].adjusted_p_value
+
+
+def judge(reference, window, policy, *, seed):
+    """Return reprune's report."""
+    from reprune.drift import judge
+
+    return judge.judge(reference, window, policy, seed=seed)
+
+
+def framed(reference):
+    """Return the frame that a reference's columns give."""
+    from reprune.drift.frame import Frame
+
+    return Frame.of(_columns(reference))
+
+
+def summary(rows, frame, source):
+    """Return the summary of columns by name."""
+    from reprune.drift.summary import summarize
+    from reprune.drift.table import Chunk
+
+    return summarize([Chunk(_columns(rows), source)], frame)
+
+
+def _columns(rows):
+    from reprune.drift.table import Categories
+
+    return {
+        name: Categories.of([f"{v:.0f}" for v in values]) if name in CATEGORICAL else values
+        for name, values in rows.items()
+    }
 
 
 def bonferroni(reference, window, seed):

@@ -1,10 +1,12 @@
 """How often known shifts are found, at an equal rate of false alarms for every detector.
 
     python docs/benchmarks/drift/digits.py
-    python docs/benchmarks/drift/power.py --windows 100
+    python docs/benchmarks/drift/power.py
 
 Every detector's score is set against the 5 % quantile of its own scores on windows without drift, so that all alarm
-equally often where nothing moved. What is done is kept in power.json, so the script can be stopped and run again.
+equally often where nothing moved. All see the same windows, so the difference between reprune and the best of the
+others is tested by McNemar's test. What is done is kept in power.json, so the script can be stopped and run again.
+The windows differ from those that reprune's tests were chosen on (SERIES).
 """
 
 import argparse
@@ -16,24 +18,38 @@ import torch
 import torch.nn.functional as F
 from digits import answers, network
 from safetensors.torch import load_file
+from scipy import stats
 from sklearn.datasets import load_digits
 from streams import HERE, REFERENCE, Digits, tabular
 from torch import nn
 
 SIZE = 300
+SERIES = 2026
+STEP = 50
+NULL, QUICK_NULL = {"tabular": 800, "images": 400}, {"tabular": 4000, "images": 1200}
+"""Windows without drift: for reprune, and for the others, which take less time."""
+
+CLOSE = 150
+"""Windows of the shifts that several detectors find about as often. Of others, STEP."""
+
 DETECTORS = ("reprune", "bonferroni", "psi", "wasserstein")
 TABULAR = {
     "mean (sd)": ("mean", (0.2, 0.3, 0.4)),
     "spread (factor)": ("spread", (1.2, 1.35, 1.5)),
     "correlation (from 0.6)": ("correlation", (0.45, 0.3, 0.1)),
     "category balance (share)": ("balance", (0.04, 0.07, 0.1)),
+    "mean of a column alone (factor)": ("income", (1.13, 1.2, 1.27)),
+    "range of a column (factor)": ("day", (0.95, 0.9)),
 }
 IMAGES = {
     "image noise (share of images)": ("noise", (0.02, 0.05, 0.1)),
     "rotation (share of images)": ("rotation", (0.1, 0.2, 0.4)),
     "brightness (share of images)": ("brightness", (0.1, 0.2, 0.4)),
     "label balance (share)": ("labels", (0.08, 0.14, 0.2)),
+    "blur (share of images)": ("blur", (0.05, 0.1, 0.2)),
 }
+FAR = {"spread", "correlation", "rotation", "blur", "day"}
+FAR_AMOUNTS = {("mean", 0.4), ("noise", 0.05), ("noise", 0.1), ("labels", 0.2)}
 
 
 class Pictures:
@@ -83,59 +99,82 @@ def darker(images, rng):
     return images * 0.88
 
 
+def blurred(images, rng):
+    """Return images in which each pixel is the mean of itself and its neighbours."""
+    return F.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+
+
 def rounded(images):
     """Return images in whole grey levels, so that no new value gives them away."""
     return (images.clamp(0, 1) * 16).round() / 16
 
 
-CHANGES = {"noise": noisy, "rotation": turned, "brightness": darker}
+CHANGES = {"noise": noisy, "rotation": turned, "brightness": darker, "blur": blurred}
+
+
+def windows_wanted(stream, kind, amount, name):
+    """Return how many windows of a shift a detector judges."""
+    if kind == "none":
+        return (NULL if name == "reprune" else QUICK_NULL)[stream]
+    return STEP if kind in FAR or (kind, amount) in FAR_AMOUNTS else CLOSE
 
 
 def main():
     """Judge the windows that are not in the file yet."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--windows", type=int, default=100)
+    parser.add_argument("--stream", choices=("tabular", "images"), nargs="+", default=["tabular", "images"])
     arguments = parser.parse_args()
-    path = HERE / "power.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
     torch.set_num_threads(1)
     pictures = Pictures()
-    cells = [("tabular", "none", 0.0)]
-    cells += [("tabular", kind, amount) for kind, amounts in TABULAR.values() for amount in amounts]
-    cells += [("images", "none", 0.0)]
-    cells += [("images", kind, amount) for kind, amounts in IMAGES.values() for amount in amounts]
-    for done in range(25, arguments.windows + 1, 25):
-        for stream, kind, amount in cells:
-            wanted = 4 * done if kind == "none" else done
-            scores = found.setdefault(f"{stream} {kind} {amount:g}", {name: [] for name in DETECTORS})
-            for seed in range(len(scores["reprune"]), wanted):
-                rng = np.random.default_rng([seed, *f"{stream} {kind} {amount}".encode()])
-                if stream == "images":
-                    pair = pictures.window(rng, kind, amount)
-                else:
-                    pair = tabular(rng, REFERENCE), tabular(rng, SIZE, **({} if kind == "none" else {kind: amount}))
-                for name in DETECTORS:
-                    scores[name].append(round(float(getattr(detectors, name)(*pair, seed)), 6))
+    for stream in arguments.stream:
+        path = HERE / f"power-{stream}.json"
+        found = json.loads(path.read_text()) if path.exists() else {}
+        shifts = {"tabular": TABULAR, "images": IMAGES}[stream]
+        cells = [("none", 0.0), *((kind, amount) for kind, amounts in shifts.values() for amount in amounts)]
+        for done in range(STEP, QUICK_NULL[stream] + 1, STEP):
+            for kind, amount in cells:
+                scores = found.setdefault(f"{kind} {amount:g}", {name: [] for name in DETECTORS})
+                wanted = {name: min(done, windows_wanted(stream, kind, amount, name)) for name in DETECTORS}
+                for seed in range(min(len(values) for values in scores.values()), max(wanted.values())):
+                    names = [name for name in DETECTORS if len(scores[name]) == seed < wanted[name]]
+                    if not names:
+                        continue
+                    rng = np.random.default_rng([SERIES, seed, *f"{stream} {kind} {amount}".encode()])
+                    if stream == "images":
+                        pair = pictures.window(rng, kind, amount)
+                    else:
+                        pair = tabular(rng, REFERENCE), tabular(rng, SIZE, **({} if kind == "none" else {kind: amount}))
+                    for name in names:
+                        scores[name].append(round(float(getattr(detectors, name)(*pair, seed)), 6))
             path.write_text(json.dumps(found))
-    report(found)
+        report(found, shifts)
 
 
-def report(found, rate=0.05):
-    """Print the share of windows found, a row for each shift."""
-    print(f"{'shift':32}", *(f"{name:>12}" for name in DETECTORS))
-    for stream, shifts in (("tabular", TABULAR), ("images", IMAGES)):
-        null = found[f"{stream} none 0"]
-        for title, (kind, amounts) in shifts.items():
-            for amount in amounts:
-                scores = found[f"{stream} {kind} {amount:g}"]
-                shares = [share_found(null[name], scores[name], rate, name) for name in DETECTORS]
-                print(f"{title + f' {amount:g}':32}", *(f"{share:12.0%}" for share in shares))
+def report(found, shifts, rate=0.05):
+    """Print the share of windows found, a row for each shift, and McNemar's p-value of reprune and the best other."""
+    print(f"{'shift':36} windows", *(f"{name:>12}" for name in DETECTORS), "  reprune - best other, standard error, p")
+    for title, (kind, amounts) in shifts.items():
+        for amount in amounts:
+            scores = found[f"{kind} {amount:g}"]
+            alarms = {name: alarmed(found["none 0"][name], scores[name], rate, name) for name in DETECTORS}
+            best = max(DETECTORS[1:], key=lambda name: alarms[name].mean())
+            shares = "".join(f"{alarms[name].mean():13.0%}" for name in DETECTORS)
+            count = len(scores["reprune"])
+            print(f"{title + f' {amount:g}':36} {count:7}{shares}", "  ", compared(alarms["reprune"], alarms[best]))
 
 
-def share_found(null, scores, rate, name):
-    """Return how many scores are more extreme than all but ``rate`` of those without drift."""
+def alarmed(null, scores, rate, name):
+    """Return which scores are more extreme than all but ``rate`` of those without drift."""
     sign = -1 if name in ("reprune", "bonferroni") else 1
-    return float(np.mean(sign * np.array(scores) > np.quantile(sign * np.array(null), 1 - rate)))
+    return sign * np.array(scores) > np.quantile(sign * np.array(null), 1 - rate)
+
+
+def compared(one, other):
+    """Return the difference of two paired shares, its standard error, and McNemar's exact p-value."""
+    more, fewer = int((one & ~other).sum()), int((~one & other).sum())
+    difference = one.astype(float) - other.astype(float)
+    p_value = stats.binomtest(more, more + fewer).pvalue if more + fewer else 1.0
+    return f"{difference.mean():+.1%} {difference.std() / len(one) ** 0.5:.1%} {p_value:.2g}"
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
 
 Each contender runs in a process of its own, in turns, from the Parquet file to the verdict. Processor time is what is
 compared, since other programs do not disturb it as they do the clock; the peak of resident memory is the process's.
-Contenders: `reprune` (the window against a saved reference); `reprune both` (the reference is data too); `scipy`
-(Kolmogorov-Smirnov of each column); `evidently rule` (its Wasserstein distance of each column, which Evidently takes
-by default for more than 1,000 rows).
+Contenders: `reprune` (the window against a saved reference); `scipy` (Kolmogorov-Smirnov of each column); `evidently`
+(its default preset, in an environment of its own, whose Python `--peers` names; see false_alarms.py). `--contenders
+reprune` with other numbers of rows shows what memory depends on.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 COLUMNS = 50
-CONTENDERS = ("reprune", "reprune both", "scipy", "evidently rule")
+CONTENDERS = ("reprune", "scipy", "evidently")
 
 
 def write(path, rows, seed):
@@ -44,40 +44,45 @@ def write(path, rows, seed):
 def contend(name, reference, window, summary):
     """Run one contender in this process; prints its processor time in seconds and its peak memory in bytes."""
     start = time.process_time()
-    if name.startswith("reprune"):
+    if name == "reprune":
         from reprune.drift import summary_file, windows
         from reprune.drift.judge import judge
 
-        def found(path):
-            return windows.Window(path.name, path.parent, (path,))
-
-        known = summary_file.load(summary) if name == "reprune" else windows.summarize_reference(found(reference))
-        judge(known, windows.summarize_window(found(window), known.frame).summary)
+        known = summary_file.load(summary)
+        judge(known, windows.summarize_window(windows.Window("window", window.parent, (window,)), known.frame).summary)
     else:
         import pandas as pd
-        from scipy import stats
 
         before, now = pd.read_parquet(reference), pd.read_parquet(window)
-        for column in now:
-            if name == "scipy":
+        if name == "scipy":
+            from scipy import stats
+
+            for column in now:
                 stats.ks_2samp(before[column].to_numpy(), now[column].to_numpy())
-            else:
-                stats.wasserstein_distance(before[column].to_numpy(), now[column].to_numpy())
+        else:
+            from evidently import DataDefinition, Dataset, Report
+            from evidently.presets import DataDriftPreset
+
+            definition = DataDefinition(numerical_columns=list(now))
+            Report([DataDriftPreset()]).run(*(Dataset.from_pandas(rows, definition) for rows in (now, before))).dict()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"seconds": time.process_time() - start, "peak_bytes": peak}))
 
 
 def main():
-    """Run all contenders in turns, at two sizes."""
+    """Run the contenders in turns."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=["reprune", "scipy"])
+    parser.add_argument("--peers", default=sys.executable)
     parser.add_argument("--contender", nargs=4)
     arguments = parser.parse_args()
     if arguments.contender:
         contend(arguments.contender[0], *map(Path, arguments.contender[1:]))
         return
-    found = {}
+    kept = HERE / "speed.json"
+    found = json.loads(kept.read_text()) if kept.exists() else {}
     with tempfile.TemporaryDirectory() as scratch:
         for rows in arguments.rows:
             paths = [Path(scratch) / f"{name}-{rows}.parquet" for name in ("reference", "window")]
@@ -87,17 +92,18 @@ def main():
             command = [str(Path(sys.executable).parent / "reprune"), "reference", str(paths[0]), "--out", str(summary)]
             subprocess.run(command, check=True)
             for _ in range(arguments.rounds):
-                for name in CONTENDERS:
-                    command = [sys.executable, __file__, "--contender", name, *map(str, paths), str(summary)]
+                for name in arguments.contenders:
+                    python = arguments.peers if name == "evidently" else sys.executable
+                    command = [python, __file__, "--contender", name, *map(str, paths), str(summary)]
                     environment = os.environ | {"OMP_NUM_THREADS": "1"}
                     ran = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-                    found.setdefault(f"{name} {rows}", []).append(json.loads(ran.stdout))
+                    found.setdefault(f"{name} {rows}", []).append(json.loads(ran.stdout.splitlines()[-1]))
+                    kept.write_text(json.dumps(found, indent=1))
             print(rows)
-            for name in CONTENDERS:
+            for name in arguments.contenders:
                 runs = found[f"{name} {rows}"]
                 seconds, peak = (np.median([run[key] for run in runs]) for key in ("seconds", "peak_bytes"))
                 print(f"  {name:16} {seconds:7.2f} s {peak / 2**20:7.0f} MiB")
-    (HERE / "speed.json").write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ SIZES = (50, 100, 300, 1000)
 TABULAR = ("a", "b", "c", "income", "visits", "day", "return", "plan")
 
 
-def tabular(rng, rows, *, mean=0.0, spread=1.0, correlation=0.6, balance=0.0):
+def tabular(rng, rows, *, mean=0.0, spread=1.0, correlation=0.6, balance=0.0, income=1.0, day=1.0):
     """Eight columns: three correlated normal ones, a skewed one, counts, a uniform one, a heavy-tailed one, categories.
 
     Args:
@@ -25,6 +25,8 @@ def tabular(rng, rows, *, mean=0.0, spread=1.0, correlation=0.6, balance=0.0):
         spread: Factor on the column ``b``.
         correlation: Between ``a``, ``b`` and ``c``.
         balance: Share moved from the commonest plan to the rarest.
+        income: Factor on that column, which goes with no other.
+        day: Factor on that column.
     """
     covariance = np.full((3, 3), correlation) + (1 - correlation) * np.eye(3)
     normal = rng.multivariate_normal(np.zeros(3), covariance, size=rows)
@@ -32,9 +34,9 @@ def tabular(rng, rows, *, mean=0.0, spread=1.0, correlation=0.6, balance=0.0):
         "a": normal[:, 0] + mean,
         "b": normal[:, 1] * spread,
         "c": normal[:, 2],
-        "income": rng.lognormal(10, 0.6, rows),
+        "income": rng.lognormal(10, 0.6, rows) * income,
         "visits": rng.poisson(2.0, rows).astype(float),
-        "day": rng.uniform(0, 365, rows),
+        "day": rng.uniform(0, 365, rows) * day,
         "return": rng.standard_t(3, rows),
         "plan": rng.choice(5, rows, p=np.array([0.5, 0.25, 0.15, 0.07, 0.03]) + balance * np.array([-1, 0, 0, 0, 1])),
     }

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
+from reprune.drift.joint import Conditional, Dependence, MaximumMeanDiscrepancy
 from reprune.drift.permutation import calibrate
-from reprune.drift.statistics import AndersonDarlingKlotz, ChiSquare, Dependence, normal_scores
+from reprune.drift.statistics import AndersonDarlingKlotz, ChiSquare, normal_scores
 
 REFERENCE, WINDOW = 300, 200
 
@@ -15,17 +18,20 @@ def labellings(rng, count=3):
     return np.stack([rng.permuted(observed) for _ in range(count)])
 
 
+def calibrated(statistics, kinds, *, rate=0.05, seed=0):
+    return calibrate(statistics, kinds, reference=REFERENCE, window=WINDOW, false_alarm_rate=rate, seed=seed)
+
+
 def share_found(statistic, draw, trials=20):
     """Share of windows in which a statistic of the pooled rows exceeds its threshold at 5 %."""
     found = []
     for seed in range(trials):
         pooled = draw(np.random.default_rng(seed))
-        result = calibrate([statistic(pooled)], reference=REFERENCE, window=WINDOW, false_alarm_rate=0.05, seed=seed)
-        found.append(result.adjusted_p_values[0] <= 0.05)
+        found.append(calibrated([statistic(pooled)], [("inputs", "it")], seed=seed).adjusted_p_values[0] <= 0.05)
     return np.mean(found)
 
 
-def test_chi_square_is_that_of_the_contingency_table():
+def test_categories_are_told_by_chi_square_and_the_largest_residual():
     rng = np.random.default_rng(0)
     values = rng.choice(4, REFERENCE + WINDOW, p=[0.6, 0.3, 0.09, 0.01]).astype(float)
     values[:7] = np.nan
@@ -35,8 +41,87 @@ def test_chi_square_is_that_of_the_contingency_table():
             np.unique(np.nan_to_num(part, nan=9), return_counts=True) for part in (values[~window], values[window])
         ]
         names = sorted({*counts[0][0], *counts[1][0]})
-        table = [[dict(zip(*part, strict=True)).get(name, 0) for name in names] for part in counts]
-        assert found == pytest.approx(stats.chi2_contingency(table, correction=False).statistic, rel=1e-4)
+        table = np.array([[dict(zip(*part, strict=True)).get(name, 0) for name in names] for part in counts])
+        chi_square = stats.chi2_contingency(table, correction=False).statistic
+        alone = [np.column_stack([table[:, k], np.delete(table, k, axis=1).sum(axis=1)]) for k in range(len(names))]
+        largest = max(stats.chi2_contingency(part, correction=False).statistic for part in alone)
+        assert found == pytest.approx(chi_square + largest, rel=1e-4)
+
+
+def test_rare_categories_count_with_those_that_the_reference_does_not_know():
+    """Which are unknown depends on the deal that was observed, so on their own they would always stand out."""
+    rng = np.random.default_rng(0)
+    values = np.array([0.0, 1.0, 2.0, 3.0, np.nan])[rng.choice(5, REFERENCE + WINDOW, p=[0.6, 0.37, 0.01, 0.01, 0.01])]
+    windows = labellings(rng)
+    merged = ChiSquare(np.where(values == 2, 3, values))(windows)
+    assert ChiSquare(values, unknown=3, rare=20)(windows) == pytest.approx(merged)
+    assert ChiSquare(values, unknown=3)(windows) != pytest.approx(merged)
+
+
+def test_bins_of_all_columns_are_summed_as_if_each_were_a_category():
+    rng = np.random.default_rng(0)
+    values = np.column_stack([rng.poisson(1, REFERENCE + WINDOW), rng.normal(size=REFERENCE + WINDOW).round()])
+    values = np.column_stack([values, np.ones(len(values)), rng.normal(size=len(values))])
+    windows = labellings(rng)
+    for window, found in zip(windows.astype(bool), AndersonDarlingKlotz(values, [0, 1, 2])(windows), strict=True):
+        expected = 0.0
+        for column in values[:, :2].T:
+            for value in np.unique(column):
+                table = [[(column[part] == value).sum(), (column[part] != value).sum()] for part in (window, ~window)]
+                expected += stats.chi2_contingency(table, correction=False).statistic
+        assert len(found) == 5 and found[-1] == pytest.approx(expected, rel=1e-3)
+
+
+JOINT = (AndersonDarlingKlotz, MaximumMeanDiscrepancy, Dependence, Conditional)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), ties=st.booleans(), statistic=st.sampled_from(JOINT))
+def test_statistics_do_not_ask_in_which_order_rows_stand(seed, ties, statistic):
+    """What permutation rests on: rows that are dealt the same sides have the same statistic."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(60, 4)) @ rng.normal(size=(4, 4))
+    values = values.round() if ties else values
+    window = rng.permuted(np.repeat(np.float32([0, 1]), [40, 20]))
+    order = rng.permutation(60)
+    here, there = (statistic(values[o])(window[None, o]) for o in (np.arange(60), order))
+    assert there == pytest.approx(here, rel=1e-3, abs=1e-4)
+
+
+def test_a_column_that_moves_is_found_sooner_where_others_tell_it():
+    def columns(rng):
+        latent = rng.normal(size=(REFERENCE + WINDOW, 1))
+        values = latent + rng.normal(size=(REFERENCE + WINDOW, 4)) / 3
+        values[REFERENCE:, 0] += 0.2
+        return values
+
+    assert share_found(Conditional, columns) >= 0.9
+    assert share_found(lambda values: AndersonDarlingKlotz(values[:, :1]), columns) <= 0.6
+
+
+def test_a_column_that_stops_following_the_others_is_found():
+    def columns(rng):
+        values = rng.normal(size=(REFERENCE + WINDOW, 1)) + rng.normal(size=(REFERENCE + WINDOW, 4)) / 2
+        values[REFERENCE:, 0] = rng.permutation(values[REFERENCE:, 0])
+        return values
+
+    assert share_found(Conditional, columns) >= 0.9
+
+
+def test_many_columns_take_no_power_from_a_test_of_another_group():
+    """A class that is predicted oftener is found among a hundred pixels as among none, at half the rate."""
+
+    def p_value(seed, pixels):
+        rng = np.random.default_rng(seed)
+        classes = rng.choice(5, REFERENCE + WINDOW)
+        classes[REFERENCE:][rng.random(WINDOW) < 0.2] = 0
+        noise = rng.normal(size=(len(classes), pixels))
+        statistics = [ChiSquare(classes.astype(float)), *([AndersonDarlingKlotz(noise)] if pixels else [])]
+        kinds = [("predictions", "class"), *[("inputs", "pixel")] * pixels]
+        return calibrated(statistics, kinds, rate=0.02, seed=seed).adjusted_p_values[0]
+
+    pairs = np.array([[p_value(seed, pixels) for pixels in (0, 100)] for seed in range(2)])
+    assert (pairs[:, 1] <= 3 * pairs[:, 0] + 0.003).all()
 
 
 @pytest.mark.parametrize("columns", [5, 40], ids=["few columns", "more pairs than rows"])
@@ -85,9 +170,7 @@ def test_what_lies_far_outside_the_null_does_not_move_its_threshold():
     far = near.copy()
     far[REFERENCE:] += 1000
     thresholds = [
-        calibrate(
-            [AndersonDarlingKlotz(values)], reference=REFERENCE, window=WINDOW, false_alarm_rate=0.01, seed=0
-        ).thresholds[0]
+        calibrated([AndersonDarlingKlotz(values)], [("inputs", "column")], rate=0.01).thresholds[0]
         for values in (near, far)
     ]
     assert thresholds[1] == pytest.approx(thresholds[0], rel=0.3)
