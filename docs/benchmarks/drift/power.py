@@ -26,7 +26,7 @@ from torch import nn
 SIZE = 300
 SERIES = 2026
 STEP = 50
-NULL, QUICK_NULL = {"tabular": 800, "images": 400}, {"tabular": 4000, "images": 1200}
+NULL, QUICK_NULL = {"tabular": 800, "images": 300}, {"tabular": 4000, "images": 1200}
 """Windows without drift: for reprune, and for the others, which take less time."""
 
 CLOSE = 150
@@ -46,10 +46,17 @@ IMAGES = {
     "rotation (share of images)": ("rotation", (0.1, 0.2, 0.4)),
     "brightness (share of images)": ("brightness", (0.1, 0.2, 0.4)),
     "label balance (share)": ("labels", (0.08, 0.14, 0.2)),
-    "blur (share of images)": ("blur", (0.05, 0.1, 0.2)),
+    "blur (share of images)": ("blur", (0.05, 0.1)),
 }
 FAR = {"spread", "correlation", "rotation", "blur", "day"}
-FAR_AMOUNTS = {("mean", 0.4), ("noise", 0.05), ("noise", 0.1), ("labels", 0.2)}
+FAR_AMOUNTS = {
+    ("brightness", 0.1),
+    ("brightness", 0.4),
+    ("mean", 0.4),
+    ("noise", 0.05),
+    ("noise", 0.1),
+    ("labels", 0.2),
+}
 
 
 class Pictures:
