@@ -61,32 +61,34 @@ def main() -> None:
     def here(code: str) -> str:
         return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
+    def start(step: str, place: str) -> dict[str, float]:
+        if step == "nothing":
+            return timed(contained, image_of("benchmark"), ["true"])
+        code = START.format(step=step)
+        return timed(here, code) if place == "process" else timed(contained, image_of(step), ["python3", "-c", code])
+
+    for step in ("benchmark", "train"):  # bring the files of both images into memory
+        start(step, "container"), start(step, "process")
     cases = [(step, place) for step in steps for place in ("process", "container")] + [("nothing", "container")]
     found: dict[str, list[dict[str, float]]] = {f"{step} {place}": [] for step, place in cases}
-    for number in range(rounds + 1):
-        random.Random(number).shuffle(cases)
-        for step, place in cases:
-            code = START.format(step=step)
-            if step == "nothing":
-                one = timed(contained, image_of("benchmark"), ["true"])
-            elif place == "process":
-                one = timed(here, code)
-            else:
-                one = timed(contained, image_of(step), ["python3", "-c", code])
-            if number:  # the first round only brings files into memory
-                found[f"{step} {place}"].append(one)
-    engine = client.version()["Version"]
     images = ("runtime", "train", "monitor")
-    sizes = {name: client.images.get(f"reprune-{name}:{__version__}").attrs["Size"] for name in images}
     result = {
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "engine": engine},
-        "load_average": os.getloadavg(),
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "engine": client.version()["Version"],
+        },
+        "load_average": [],
         "torch": importlib.metadata.version("torch"),
-        "rounds": rounds,
-        "size_bytes": sizes,
+        "size_bytes": {name: client.images.get(f"reprune-{name}:{__version__}").attrs["Size"] for name in images},
         "starts": found,
     }
-    (HERE / "measured.json").write_text(json.dumps(result, indent=1) + "\n")
+    for number in range(rounds):
+        random.Random(number).shuffle(cases)
+        for step, place in cases:
+            found[f"{step} {place}"].append(start(step, place))
+        result["load_average"].append(os.getloadavg()[1])
+        (HERE / "measured.json").write_text(json.dumps(result, indent=1) + "\n")
     show(result, steps)
 
 
@@ -95,13 +97,13 @@ def show(result: dict, steps: list[str]) -> None:
     print("| image | size |\n|---|---|")
     for name, size in result["size_bytes"].items():
         print(f"| `reprune-{name}` | {size / 1e6:,.0f} MB |")
-    print("\n| step | process | container | container over process | processor time in the container |")
-    print("|---|---|---|---|---|")
+    print("\n| step | process | container | processor time: process | container | container over process |")
+    print("|---|---|---|---|---|---|")
     for step in steps:
         alone, inside = (result["starts"][f"{step} {place}"] for place in ("process", "container"))
-        ratio = statistics.median(c["seconds"] / p["seconds"] for p, c in zip(alone, inside, strict=True))
-        cells = [spread(alone, "seconds"), spread(inside, "seconds"), f"{ratio:.2f}", spread(inside, "cpu_seconds")]
-        print(f"| `{step}` | {' | '.join(cells)} |")
+        ratio = statistics.median(c["cpu_seconds"] / p["cpu_seconds"] for p, c in zip(alone, inside, strict=True))
+        cells = [spread(its, key) for key in ("seconds", "cpu_seconds") for its in (alone, inside)]
+        print(f"| `{step}` | {' | '.join(cells)} | {ratio:.2f} |")
     print(f"\nA container that does nothing: {spread(result['starts']['nothing container'], 'seconds')}.")
 
 
