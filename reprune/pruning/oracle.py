@@ -44,7 +44,11 @@ class ZeroedOut(fx.Interpreter):
 
     def map_nodes_to_values(self, args: Any, n: fx.Node) -> Any:
         """Look arguments up; weights lose their slices only now, so that no second model is in memory."""
-        return fx.node.map_arg(args, lambda source: _blanked(self.env[source], self.gone.get(source.name)))
+        return fx.node.map_arg(args, self.value_of)
+
+    def value_of(self, source: fx.Node) -> Any:
+        """Return a node's value, a weight without the slices that go."""
+        return _blanked(self.env[source], self.gone.get(source.name))
 
     def run_node(self, n: fx.Node) -> Any:
         """Run a node, on kept indices alone where it mixes them."""

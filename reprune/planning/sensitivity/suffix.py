@@ -23,6 +23,28 @@ from reprune.pruning.oracle import ZeroedOut, cells_of, difference
 Values = dict[fx.Node, Any]
 
 
+class Stretch:
+    """Nodes that are run in order, and what of it does not change from run to run.
+
+    Args:
+        nodes: In the order of execution.
+
+    Attributes:
+        inside: The same nodes as a set.
+        dead: For each node, those whose values nothing after it reads.
+        nested: The nodes that take others in lists, such as a concatenation.
+    """
+
+    def __init__(self, nodes: Iterable[fx.Node]) -> None:
+        self.nodes = tuple(nodes)
+        self.inside = frozenset(self.nodes)
+        last = {source: node for node in self.nodes for source in node.all_input_nodes}
+        self.dead: dict[fx.Node, list[fx.Node]] = {}
+        for source, node in last.items():
+            self.dead.setdefault(node, []).append(source)
+        self.nested = frozenset(node for node in self.nodes if set(node.all_input_nodes) - set(_flat(node)))
+
+
 class SuffixRunner:
     """A model's graph; it can be run from where a group's width begins to matter.
 
@@ -62,12 +84,13 @@ class SuffixRunner:
         self.flow = Dataflow(captured.module.graph)
         self._constants = dict(captured.constants)
         self._constants |= {placeholder: tensors[name].detach() for placeholder, name in captured.tensors.items()}
-        self._parts = {group.name: self._part(group.name) for group in analysis.groups}
+        self._whole = Stretch(self.flow.nodes)
+        self._parts = {group.name: Stretch(self._part(group.name)) for group in analysis.groups}
 
     def layers(self, group: str | None = None) -> int:
         """Return how many layers, that is operators with a weight, are run for a group, or in the whole graph."""
         weighing = {operator.node for operator in self.analysis.operators}
-        return sum(node.name in weighing for node in (self._parts[group] if group else self.flow.nodes))
+        return sum(node.name in weighing for node in (self._parts[group] if group else self._whole).nodes)
 
     def dense(self, inputs: Any, groups: Iterable[str]) -> Values:
         """Run the dense graph on a batch.
@@ -75,19 +98,20 @@ class SuffixRunner:
         Returns:
             What `narrowed` needs for the given groups, and `outputs` for the dense model.
         """
-        wanted = set(self.analysis.capture.results).union(*(self.flow.frontier(self._parts[g]) for g in groups))
-        return Part(self, {}).run_nodes(self.flow.nodes, self.feed(inputs), wanted)
+        wanted = set(self.analysis.capture.results).union(*(self.flow.frontier(self._parts[g].nodes) for g in groups))
+        return Part(self, {}).run_nodes(self._whole, self.feed(inputs), wanted)
 
     def narrowed(self, dense: Values, keep: Mapping[str, Sequence[int]]) -> Any:
         """Return the outputs of the model with only some cells of some groups, from a dense run on the same batch."""
-        reach = {node for name in keep for node in self._parts[name]}
-        nodes = [node for node in self.flow.nodes if node in reach]
-        return self.outputs(Part(self, keep).run_nodes(nodes, dense, set(self.analysis.capture.results)))
+        parts = [self._parts[name] for name in keep]
+        reach = frozenset().union(*(part.inside for part in parts))
+        part = parts[0] if len(parts) == 1 else Stretch(node for node in self.flow.nodes if node in reach)
+        return self.outputs(Part(self, keep).run_nodes(part, dense, set(self.analysis.capture.results)))
 
     def whole(self, inputs: Any, keep: Mapping[str, Sequence[int]]) -> Any:
         """Return what `narrowed` returns, by running the whole graph."""
         results = set(self.analysis.capture.results)
-        return self.outputs(Part(self, keep).run_nodes(self.flow.nodes, self.feed(inputs), results))
+        return self.outputs(Part(self, keep).run_nodes(self._whole, self.feed(inputs), results))
 
     def outputs(self, values: Values) -> Any:
         """Return outputs in the structure that the model gives them."""
@@ -118,7 +142,7 @@ class SuffixRunner:
         results = self.analysis.capture.results
         wanted = {*results, *(source for _, source in mixed if source is not None)}
         try:
-            values = Part(self, {}).run_nodes(self.flow.nodes, self.feed(inputs), wanted)
+            values = Part(self, {}).run_nodes(self._whole, self.feed(inputs), wanted)
         except (RuntimeError, ValueError, IndexError) as error:  # a size is written into the graph
             return str(error).partition("\n")[0]
         for it, source in mixed:
@@ -134,32 +158,27 @@ class Part(ZeroedOut):
     def __init__(self, runner: SuffixRunner, keep: Mapping[str, Sequence[int]]) -> None:
         super().__init__(runner.analysis, cells_of(runner.analysis, keep), collect=False)  # run_nodes does
         self._flow = runner.flow
-        self._inside: set[fx.Node] = set()
+        self._now = Stretch(())
 
-    def run_nodes(self, nodes: Sequence[fx.Node], values: Values, wanted: set[fx.Node]) -> Values:
+    def run_nodes(self, stretch: Stretch, values: Values, wanted: set[fx.Node]) -> Values:
         """Run nodes in order.
 
         Args:
-            nodes: Which.
+            stretch: Which.
             values: Of the placeholders, and of what else the nodes read.
             wanted: Nodes whose values are needed later; where one was not run, its value is passed on.
         """
-        flow = self._flow
-        self._inside = set(nodes)
+        flow, self._now = self._flow, stretch
         self.env = {node: copied(value) if node in flow.scribbled else value for node, value in values.items()}
-        last = {source: node for node in nodes for source in node.all_input_nodes}
-        dead: dict[fx.Node, list[fx.Node]] = {}
-        for source, node in last.items():
-            dead.setdefault(node, []).append(source)
         kept = {node: value for node, value in values.items() if node.op == "placeholder" or node in wanted}
         with torch.no_grad():
-            for node in nodes:
+            for node in stretch.nodes:
                 if node.op in ("placeholder", "output"):
                     continue
                 self.env[node] = value = self.run_node(node)
                 if node in wanted:
                     kept[node] = copied(value) if flow.overwritten(node) else value
-                for source in dead.get(node, ()):
+                for source in stretch.dead.get(node, ()):
                     self.env.pop(source, None)
         return kept
 
@@ -167,17 +186,23 @@ class Part(ZeroedOut):
         """Run a node; most of them without the interpreter's bookkeeping, which takes as long as a small operator."""
         if n.op != "call_function" or n.name in self.reductions:
             return super().run_node(n)
-        args = self.map_nodes_to_values(n.args, n)
-        kwargs = self.map_nodes_to_values(n.kwargs, n) if n.kwargs else {}
-        return n.target(*args, **kwargs)  # type: ignore[operator]
+        if n in self._now.nested or n.kwargs or n in self._flow.writes:
+            args, kwargs = self.map_nodes_to_values(n.args, n), self.map_nodes_to_values(n.kwargs, n)
+            return n.target(*args, **kwargs)  # type: ignore[operator]
+        return n.target(*(self.value_of(it) if isinstance(it, fx.Node) else it for it in n.args))  # type: ignore[operator]
 
     def map_nodes_to_values(self, args: Any, n: fx.Node) -> Any:
         """Look arguments up; kept values that the node writes into are copied before."""
-        lent = {t for t in self._flow.writes.get(n, ()) if self._flow.owner[t] not in self._inside}
+        lent = {t for t in self._flow.writes.get(n, ()) if self._flow.owner[t] not in self._now.inside}
         for node in lent:
             if node.op != "placeholder":
                 self.env[node] = copied(self.env[node])
         return super().map_nodes_to_values(args, n)
+
+
+def _flat(node: fx.Node) -> Iterable[fx.Node]:
+    """Yield the nodes that a node takes as arguments of their own."""
+    return (it for it in (*node.args, *node.kwargs.values()) if isinstance(it, fx.Node))
 
 
 def copied(value: Any) -> Any:
