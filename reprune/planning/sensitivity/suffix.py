@@ -42,7 +42,7 @@ class Stretch:
         self.dead: dict[fx.Node, list[fx.Node]] = {}
         for source, node in last.items():
             self.dead.setdefault(node, []).append(source)
-        self.nested = frozenset(node for node in self.nodes if set(node.all_input_nodes) - set(_flat(node)))
+        self.nested = frozenset(node for node in self.nodes if _nests(node))
 
 
 class SuffixRunner:
@@ -200,9 +200,13 @@ class Part(ZeroedOut):
         return super().map_nodes_to_values(args, n)
 
 
-def _flat(node: fx.Node) -> Iterable[fx.Node]:
-    """Yield the nodes that a node takes as arguments of their own."""
-    return (it for it in (*node.args, *node.kwargs.values()) if isinstance(it, fx.Node))
+def _nests(node: fx.Node) -> bool:
+    """Return whether a node takes others in a list."""
+    found: list[fx.Node] = []
+    for argument in node.args:
+        if not isinstance(argument, fx.Node):
+            fx.node.map_arg(argument, found.append)
+    return bool(found)
 
 
 def copied(value: Any) -> Any:

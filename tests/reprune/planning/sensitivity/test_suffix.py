@@ -55,12 +55,25 @@ class Concatenated(nn.Module):
         return self.head(F.silu(self.norm(self.depthwise(both))).mean((2, 3)) * scale)
 
 
+class Reordered(nn.Module):
+    """Looks a tensor up in itself: one argument twice, alone and in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 16), nn.Linear(16, 4)
+        self.register_buffer("order", torch.arange(64).roll(1))
+
+    def forward(self, x):
+        return self.last(F.relu(self.first(x[:, self.order[self.order]])))
+
+
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 ZOO = {
     "residual": (lambda: ResNet(width=8, blocks=1), IMAGES[:, :1]),
     "transformer": (lambda: Transformer(width=32, heads=4, layers=2), (IMAGES[:, 0].flatten(1).abs() * 20).long()),
     "in place": (InPlace, IMAGES),
     "overwritten": (Overwritten, IMAGES),
+    "reordered": (Reordered, IMAGES[:, 0].flatten(1)),
     "concatenated": (Concatenated, (IMAGES, torch.ones(6, 1))),
 }
 
