@@ -196,7 +196,12 @@ def test_an_interrupted_run_says_that_it_can_go_on(project, promoted):
         command, cwd=project.folder, env=project.environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     time.sleep(8)
-    os.killpg(running.pid, signal.SIGINT)
-    out, _ = running.communicate(timeout=60)
+    for attempt in range(3):  # an import that is under way can swallow a Ctrl-C; a user presses it again
+        os.killpg(running.pid, signal.SIGINT)
+        try:
+            out, _ = running.communicate(timeout=60)
+            break
+        except subprocess.TimeoutExpired:
+            assert attempt < 2
     assert running.returncode == 130
     assert "goes on from there" in out
