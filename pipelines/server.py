@@ -307,18 +307,25 @@ def _configuration(host: str) -> Any:
     given, file = _secret(TOKEN), Path(os.environ.get(TOKEN_FILE) or USUAL_TOKEN_FILE)
     if given or file.is_file():
         config.api_key_prefix["authorization"] = "Bearer"
-        config.api_key["authorization"] = given or file.read_text().strip()
+        config.api_key["authorization"] = given or _for_header(file.read_text(), f"the token in {file}")
     if not given and file.is_file():
-        config.refresh_api_key_hook = lambda it: it.api_key.update(authorization=file.read_text().strip())
+        config.refresh_api_key_hook = lambda it: it.api_key.update(
+            authorization=_for_header(file.read_text(), f"the token in {file}")
+        )
     return config
 
 
 def _secret(variable: str) -> str | None:
-    """Return a secret for a header; what no header can hold is refused here, because messages from below repeat it."""
-    value = os.environ.get(variable, "").strip()  # files of secrets mostly end in a line break
+    """Return a secret for a header from the environment, or None."""
+    return _for_header(os.environ.get(variable, ""), variable) or None
+
+
+def _for_header(secret: str, origin: str) -> str:
+    """Return a secret on one line; what no header can hold is refused here, because messages from below repeat it."""
+    value = secret.strip()  # files of secrets mostly end in a line break
     if not (value.isascii() and value.isprintable()):
-        raise InputError(f"{variable} holds line breaks, or characters that are not ASCII.", "Put it on one line.")
-    return value or None
+        raise InputError(f"{origin} holds line breaks, or characters that are not ASCII.", "Put it on one line.")
+    return value
 
 
 def _healthz(api: Any) -> None:

@@ -206,6 +206,14 @@ def test_a_secret_that_no_header_can_hold_is_refused_without_repeating_it(reprun
     assert "first" not in str(error.value) and "second" not in str(error.value)
 
 
+def test_a_token_file_that_no_header_can_hold_is_refused_without_repeating_it(reprune, monkeypatch, tmp_path):
+    (tmp_path / "token").write_text("first\nsecond\n")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+    with pytest.raises(InputError, match="token holds line breaks") as error:
+        reprune("runs", "digits", "--host", "http://127.0.0.1:9")
+    assert "first" not in str(error.value) and "second" not in str(error.value)
+
+
 def test_what_is_forbidden_is_named(kubeflow, reprune):
     kubeflow.forbidden = {"CreateRecurringRun"}
     with pytest.raises(ClusterError, match="does not allow you to schedule reprune-digits"):
