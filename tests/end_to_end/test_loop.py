@@ -196,7 +196,7 @@ def test_an_interrupted_run_says_that_it_can_go_on(project, promoted):
         command, cwd=project.folder, env=project.environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     time.sleep(8)
-    for attempt in range(3):  # an import that is under way can swallow a Ctrl-C; a user presses it again
+    for attempt in range(3):  # seen once without effect, why is not known; a user presses it again
         os.killpg(running.pid, signal.SIGINT)
         try:
             out, _ = running.communicate(timeout=60)
