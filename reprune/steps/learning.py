@@ -112,6 +112,15 @@ def recovery_rate(step: Step) -> float:
     return step.workload.finetune.learning_rate or step.workload.train.learning_rate / 3
 
 
+def warm_rate(step: Step) -> float:
+    """Return the peak learning rate of what goes on from the same model of the cycle before.
+
+    It is a share of the other, as its epochs are: at the whole of it, weights that are nearly right are lost in the
+    first epochs, and the few that are left do not find as good ones.
+    """
+    return step.workload.warm_start * recovery_rate(step)
+
+
 def recovery_cost(step: Step, dense: nn.Module) -> Cost:
     """Return what counts this workload's recovery in dense trainings."""
     workload = step.workload

@@ -12,7 +12,7 @@ from reprune.lineage import lineage
 from reprune.report import pages
 from reprune.step import Step
 from reprune.steps import train_job
-from reprune.steps.learning import learn, recovery_rate, settings, tell_epochs
+from reprune.steps.learning import learn, settings, tell_epochs, warm_rate
 from reprune.training.evaluate import scores
 from reprune.training.fit import seed_everything
 from reprune.training.history import History
@@ -55,7 +55,7 @@ def _learnt(step: Step, model: nn.Module, origin: dict[str, Any]) -> tuple[nn.Mo
     """Return the dense model, its history, how it came about, and what it cost in dense trainings.
 
     Where the run before learnt from the same data, by the same code, its model is the one that training would make; on
-    other data, its weights are where training begins, for fewer epochs and at the rate of a fine-tuning.
+    other data, its weights are where training begins, for fewer epochs and at a lower rate.
     """
     workload, train = step.workload, step.workload.train
     former = previous(workload, step.store) if workload.warm_start else None
@@ -68,14 +68,14 @@ def _learnt(step: Step, model: nn.Module, origin: dict[str, Any]) -> tuple[nn.Mo
         return kept, History(epochs=lineage["history"]), "as the run before trained it on the same data", 0.0
     epochs = shortened(train.epochs, workload.warm_start)
     start = description.files[bundle.WEIGHTS]
-    history = _train(step, kept, origin, epochs=epochs, learning_rate=recovery_rate(step), start=start)
+    history = _train(step, kept, origin, epochs=epochs, learning_rate=warm_rate(step), start=start)
     return kept, history, f"after {epochs} epochs from the weights of the run before", epochs / train.epochs
 
 
 def _train(
     step: Step, model: nn.Module, origin: dict[str, Any], *, epochs: int, learning_rate: float, start: str = ""
 ) -> History:
-    key = digest.of_json([origin, step.workload.train.decisive(), start, "dense"])
+    key = digest.of_json([origin, step.workload.train.decisive(), start, epochs, learning_rate, "dense"])
     if os.environ.get(train_job.IMAGE):
         training = train_job.Training(key=key, epochs=epochs, learning_rate=learning_rate, warm=bool(start))
         train_job.train_elsewhere(step, training)  # what follows finds nothing left to learn

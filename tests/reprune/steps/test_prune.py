@@ -166,6 +166,19 @@ def test_on_other_data_training_goes_on_from_the_weights_of_the_run_before(champ
     assert bundle.Description.read(cycle.at("dense")).lineage["cost"] == {"train": 0.25}
 
 
+def test_a_training_at_another_rate_does_not_take_up_what_was_learnt_at_this_one(champion):
+    rates, killed = [], champion.parent / "killed"
+    for share in (0.3, 0.2):  # one epoch each
+        cycle = second(champion, f"rate-{share}", data="b" * 64, warm_start=share)
+        checkpoints = Path(cycle.store) / "checkpoints"
+        if killed.exists():  # before it had ended: only its checkpoints are left
+            shutil.copytree(killed, checkpoints, dirs_exist_ok=True)
+        cycle.train()
+        shutil.copytree(checkpoints, killed, dirs_exist_ok=True)
+        rates += [epoch["learning_rate"] for epoch in cycle.records()["train"]["history"]]
+    assert len(rates) == 2 and rates[1] / rates[0] == pytest.approx(2 / 3)
+
+
 def test_zero_begins_every_cycle_anew(champion):
     cycle = second(champion, "anew", warm_start=0)
     cycle.train()
