@@ -1,5 +1,6 @@
-"""What a cycle can go on from: the dense model of the one before, and the champion's recipe."""
+"""What a cycle can go on from: the dense model of the one before, the champion's recipe, and its weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +34,19 @@ class Former:
     cost: dict[str, float]
 
 
+@dataclass(frozen=True)
+class FormerModel:
+    """The champion's pruned model, to go on from.
+
+    Attributes:
+        model: In float, also where its quantized file is served.
+        weights: Their sha256.
+    """
+
+    model: "nn.Module"
+    weights: str
+
+
 class WarmStart(BaseModel):
     """What became of the champion's recipe in this cycle."""
 
@@ -43,6 +57,10 @@ class WarmStart(BaseModel):
     accepted: bool = False
     reason: str
     """Why it serves, or why it does not, in words."""
+    begun: str = ""
+    """Whose weights its recovery began from, and why, in words."""
+    weights: str | None = None
+    """The sha256 of the champion's weights, if it began from those."""
     round: Round | None = None
     """Its recovery, if it came to that."""
     overlap: Overlap | None = None
@@ -82,6 +100,36 @@ def former_cut(step: Step, dense: "nn.Module") -> Former | str:
     except (InputError, IntegrityError, PruningError) as error:
         return f"the champion's recipe does not serve: {error.message}"
     return Former(version.short, recipe, dict(version.lineage.get("cost") or {}))
+
+
+def former_model(step: Step, former: Former, dense: "nn.Module", origin: Mapping[str, Any]) -> FormerModel | str:
+    """Return the champion's pruned model, or why recovery cannot begin from its weights.
+
+    Args:
+        step: The step.
+        former: The champion's cut.
+        dense: The new dense model, which lends its class and is left as it is.
+        origin: The lineage of that one: by other code, the same weights may be another function.
+    """
+    from reprune.pruning import replay
+
+    with TemporaryDirectory() as scratch:
+        try:
+            version = step.registry.version(former.version)
+            made, files = version.lineage, {file.path: file.sha256 for file in version.files}
+            factory = (made.get("entry_points") or {}).get("model")
+            if factory != step.workload.model:
+                return f"it was built by {factory or 'nobody knows what'}, the workload names {step.workload.model}"
+            if made.get("code_digest") != origin.get("code_digest"):
+                return "it was made by other code"
+            if bundle.MASKS in files:
+                return "single weights of it are masked, which recovery does not keep"
+            step.registry.fetch(version, Path(scratch), only=[bundle.WEIGHTS])
+            model = replay(dense, former.recipe)
+            bundle.load_weights(model, Path(scratch) / bundle.WEIGHTS)
+        except (InputError, IntegrityError) as error:
+            return error.message.replace(f"{scratch}/", "").rstrip(".")
+    return FormerModel(model, files[bundle.WEIGHTS])
 
 
 def note_replay(step: Step) -> None:

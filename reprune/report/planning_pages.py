@@ -102,6 +102,8 @@ def _rounds_table(outcome: Outcome, metric: str) -> Table:
 
 def _warm_start(warm: WarmStart) -> Section:
     blocks: list[Block] = [Note(_sentence(warm.reason) + ".", "good" if warm.accepted else "plain")]
+    if warm.begun:
+        blocks.append(Note(_sentence(warm.begun) + "."))
     if warm.former_cost:
         names = {name: f"{cost:.2f} dense trainings" for name, cost in warm.former_cost.items()}
         blocks.append(KeyValues({f"the champion's cycle · {name}": cost for name, cost in names.items()}))

@@ -22,13 +22,14 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
     before = validation_score(step, model)
     replayed = parent.lineage.get("replayed")
     epochs = shortened(settings.epochs, workload.warm_start) if replayed else settings.epochs
+    rate = learning.warm_rate(step) if parent.lineage.get("replayed_weights") else learning.recovery_rate(step)
     teacher = bundle.load(dense)
     price, macs = learning.recovery_cost(step, teacher), macs_of(model, step.data.example())
-    decides = [parent.files, epochs, settings.model_dump(), workload.train.decisive()]
+    decides = [parent.files, epochs, rate, settings.model_dump(), workload.train.decisive()]
     history = learn(
         step,
         model,
-        learning.settings(step, epochs=epochs, learning_rate=learning.recovery_rate(step), seed=workload.seed + 1),
+        learning.settings(step, epochs=epochs, learning_rate=rate, seed=workload.seed + 1),
         teacher=teacher,
         checkpoints=step.checkpoints(digest.of_json(decides)),
         name="finetune",

@@ -14,7 +14,7 @@ from reprune.report import planning_pages
 from reprune.step import Step
 from reprune.steps import learning
 from reprune.steps.pruner import Pruner
-from reprune.warm_start import Former, WarmStart, former_cut, note_replay
+from reprune.warm_start import Former, FormerModel, WarmStart, former_cut, former_model, note_replay
 
 
 def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], pruned: Path, report: Path) -> None:
@@ -22,13 +22,14 @@ def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], prun
     parent, model = bundle.Description.read(dense), bundle.load(dense)
     curves = TypeAdapter(Sensitivity | None).validate_json(sensitivity.read_text())
     former = former_cut(step, model)
+    begin = former_model(step, former, model, parent.lineage) if isinstance(former, Former) else former
     with TemporaryDirectory() as scratch:
         subject = Subject(model, step.workload, step.data, step.task, Path(scratch))
-        pruner = Pruner(step, subject, step.checkpoints(_key(step, parent, profiles, former)))
+        pruner = Pruner(step, subject, step.checkpoints(_key(step, parent, profiles, former, begin)))
         warm, plan = WarmStart(reason=str(former)), None
         outcome = None
         if isinstance(former, Former):
-            warm, outcome = pruner.replay(former)
+            warm, outcome = pruner.replay(former, begin)
         if outcome is None:
             step.tell(f"{warm.reason}: searching" if isinstance(former, Former) else f"searching: {warm.reason}")
             plan, outcome = pruner.search([read_profile(step.store, key) for key in profiles], curves, warm.cost)
@@ -40,6 +41,7 @@ def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], prun
         "parent": parent.files,
         "cost": dict(parent.lineage.get("cost") or {}) | {"prune": cost},
         "replayed": warm.version if warm.accepted else None,
+        "replayed_weights": warm.weights if warm.accepted else None,
     }
     bundle.save(outcome.model, pruned, factory=parent.model, recipe=outcome.recipe, **lineage)
     step.record = {
@@ -59,13 +61,17 @@ def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], prun
     step.summary = _summary(step, outcome, warm, cost)
 
 
-def _key(step: Step, parent: bundle.Description, profiles: list[str], former: Former | str) -> str:
+def _key(
+    step: Step, parent: bundle.Description, profiles: list[str], former: Former | str, begin: FormerModel | str
+) -> str:
     """Return the digest of everything that decides the plan and the rounds."""
     workload = step.workload
     sections = (workload.prune, workload.finetune, workload.budget)
     replayed = former.version if isinstance(former, Former) else None
+    weights = begin.weights if isinstance(begin, FormerModel) else None
     aware = learning.aware_epochs(workload, workload.finetune.epochs)
-    decide = [parent.files, profiles, workload.seed, workload.warm_start, replayed, workload.train.decisive(), aware]
+    decide = [parent.files, profiles, workload.seed, workload.warm_start, replayed, weights, aware]
+    decide.append(workload.train.decisive())
     return digest.of_json([*decide, *(section.model_dump() for section in sections)])
 
 
@@ -74,7 +80,8 @@ def _summary(step: Step, outcome: Outcome, warm: WarmStart, cost: float) -> str:
     how = f"after {len(outcome.rounds)} round{'' if len(outcome.rounds) == 1 else 's'}"
     spent = f"{cost:.2f} of a dense training"
     if warm.accepted:
-        how = f"by the recipe of the champion {warm.version}, without a search"
+        how = f"by the recipe{' and from the weights' if warm.weights else ''} of the champion {warm.version}"
+        how += ", without a search"
         if "prune" in warm.former_cost:
             spent += f" ({warm.former_cost['prune']:.2f} then)"
     return (

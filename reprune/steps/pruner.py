@@ -24,7 +24,7 @@ from reprune.step import Step
 from reprune.steps import learning
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.history import Epoch
-from reprune.warm_start import Former, WarmStart, shortened
+from reprune.warm_start import Former, FormerModel, WarmStart, shortened
 from reprune.words import clock, score
 
 PLAN, REPLAY = "plan", "replay"
@@ -75,7 +75,7 @@ class Pruner:
         planned = self._macs(self._subject.narrowed(plan.widths))
         aware = learning.aware_epochs(self._step.workload, self._step.workload.finetune.epochs)
         finetune = self._cost.of(planned, self._step.workload.finetune.epochs + aware)
-        outcome = self._loop(pace, reserved=finetune + spent).run(
+        outcome = self._loop(pace, reserved=finetune + spent, rate=learning.recovery_rate(self._step)).run(
             self._subject.model,
             self._baseline,
             plan.widths,
@@ -84,8 +84,12 @@ class Pruner:
         )
         return plan, outcome
 
-    def replay(self, former: Former) -> tuple[WarmStart, Outcome | None]:
-        """Cut the dense model as the champion was cut, recover, and see whether that serves.
+    def replay(self, former: Former, model: FormerModel | str) -> tuple[WarmStart, Outcome | None]:
+        """Take the champion's cut, recover with the new dense model as the teacher, and see whether that serves.
+
+        Args:
+            former: The cut.
+            model: The champion, whose weights recovery begins from; or why the dense model is cut again instead.
 
         Returns:
             What became of it, and the outcome if it serves.
@@ -101,14 +105,19 @@ class Pruner:
             reason="",
             overlap=overlap(kept, today, analysis),
             former_cost=former.cost,
+            begun=_begun(model),
+            weights=None if isinstance(model, str) else model.weights,
         )
-        cutting = self._replayed(former, widths)
+        step.tell(known.begun)
+        cutting = self._replayed(former, model, widths)
         name = f"the recipe of the champion {former.version}"
         if cutting.measured.excess > 1:
             over = f"{cutting.measured.latency_ratio:.2f}x latency is {cutting.measured.excess:.2f} of it"
             return known.model_copy(update={"reason": f"{name} misses the budget ({over})"}), None
         epochs = shortened(step.workload.finetune.epochs, step.workload.warm_start)
-        loop = self._loop(Following(), reserved=self._cost.of(self._macs(cutting.model), epochs), name=REPLAY)
+        rate = learning.recovery_rate(step) if isinstance(model, str) else learning.warm_rate(step)
+        reserved = self._cost.of(self._macs(cutting.model), epochs)
+        loop = self._loop(Following(), reserved=reserved, rate=rate, name=REPLAY)
         done = loop.recover(cutting, self._baseline, number=1, spent=0.0, started=time.perf_counter())
         known = known.model_copy(update={"round": done})
         lost = f"{100 * done.drop:.1f} points below dense on validation, {100 * done.drop_allowed:.1f} allowed"
@@ -118,10 +127,13 @@ class Pruner:
         known = known.model_copy(update={"reason": reason, "accepted": True})
         return known, Outcome(cutting.model, former.recipe, done, (done,), reason)
 
-    def _replayed(self, former: Former, widths: dict[str, int]) -> Cutting:
-        """Return the dense model cut by the champion's recipe, and what it costs: measured once."""
-        model = replay(self._subject.model, former.recipe)
-        reestimate(model, (inputs for inputs, _ in self._subject.training_batches))
+    def _replayed(self, former: Former, begun: FormerModel | str, widths: dict[str, int]) -> Cutting:
+        """Return what the replay begins from, and what it costs: measured once."""
+        if isinstance(begun, FormerModel):
+            model = begun.model
+        else:
+            model = replay(self._subject.model, former.recipe)
+            reestimate(model, (inputs for inputs, _ in self._subject.training_batches))
         found = self._checkpoints.load(REPLAY)
         measured = Measured(**found[1]) if found else self._measure(model)
         if not found:
@@ -150,7 +162,7 @@ class Pruner:
         self._checkpoints.save(PLAN, {}, plan.model_dump(mode="json"))
         return plan
 
-    def _loop(self, pace: Pace, *, reserved: float, name: str = "round") -> Loop:
+    def _loop(self, pace: Pace, *, reserved: float, rate: float, name: str = "round") -> Loop:
         step, prune = self._step, self._settings
         drop = max(DROP, 2 * step.workload.budget.accuracy_drop) if prune.score_drop is None else prune.score_drop
         limits = Limits(epochs=prune.epochs, drop=drop, cost=self._cost, most=prune.cost_limit, reserved=reserved)
@@ -168,7 +180,7 @@ class Pruner:
             learning.learn(
                 step,
                 model,
-                learning.settings(step, epochs=epochs, learning_rate=learning.recovery_rate(step), seed=seed),
+                learning.settings(step, epochs=epochs, learning_rate=rate, seed=seed),
                 teacher=teacher,
                 checkpoints=self._checkpoints,
                 name=f"{name}-{number}{'-again' if again else ''}",
@@ -226,3 +238,9 @@ class Pruner:
         """Return a round's number and how many there are, as far as can be told."""
         about = "" if self._rounds else "about "
         return f"{number} of {about}{max(sum(self._place), number)}"
+
+
+def _begun(model: FormerModel | str) -> str:
+    if isinstance(model, str):
+        return f"recovery began from the new dense model, cut again: {model}"
+    return "recovery began from the champion's own weights, with the new dense model as the teacher"

@@ -137,8 +137,9 @@ class Workload(Evaluation):
     monitor: WatchPolicy = WatchPolicy()
 
     warm_start: float = Field(0.3, ge=0, le=1)
-    """Share of ``train.epochs`` and of ``finetune.epochs`` that a cycle takes which goes on from the one before: from
-    its dense model, and by its champion's recipe where that still serves. 0 begins every cycle anew."""
+    """Share of ``train.epochs``, of ``finetune.epochs`` and of the learning rate of fine-tuning, for a cycle that goes
+    on from the one before: from its dense model, and from its champion's pruned weights where those still serve. 0
+    begins every cycle anew."""
 
     promotion: Promotion = Promotion()
     serving: Serving | None = None

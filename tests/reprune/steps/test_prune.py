@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import reprune
 from reprune import bundle
 from reprune.registry import Registry
 from reprune.step import Step, read_records
-from reprune.steps import analyze_sensitivity, finetune, profile_hardware, prune, train
+from reprune.steps import analyze_sensitivity, finetune, learning, profile_hardware, prune, train
 from reprune.store import open_store
-from reprune.warm_start import note_replay
+from reprune.warm_start import Former, former_cut, former_model, note_replay
 from reprune.workload import parse
 
 PROJECT = Path(__file__).parents[2] / "end_to_end" / "project"
@@ -111,7 +112,10 @@ def champion(tmp_path_factory):
     cycle = Cycle(folder, folder / "store", "first")
     cycle.train()
     smaller, recipe = reprune.prune(bundle.load(cycle.at("dense")), torch.randn(2, 8), ratio=0.5)
-    bundle.save(smaller, cycle.at("candidate"), factory="shapes:build", recipe=recipe)
+    with torch.no_grad():
+        smaller[0].bias += 0.1  # a recovery, which leads away from the weights of the dense model
+    origin = bundle.Description.read(cycle.at("dense")).lineage
+    bundle.save(smaller, cycle.at("candidate"), factory="shapes:build", recipe=recipe, **origin)
     cycle.version = cycle.promote()
     cycle.parent = folder
     return cycle
@@ -155,7 +159,8 @@ def test_on_the_same_data_the_dense_model_is_kept_and_the_recipe_serves(first):
     assert "without a search" in records["prune"]["summary"]
     then, again = (sum(it.records()["finetune"]["cost"].values()) for it in (first, cycle))
     assert again <= 0.4 * then
-    assert "picked at random would give" in cycle.at("p.html").read_text()
+    page = cycle.at("p.html").read_text()
+    assert "picked at random would give" in page and "own weights, with the new dense model as the teacher" in page
 
 
 def test_on_other_data_training_goes_on_from_the_weights_of_the_run_before(champion):
@@ -184,7 +189,7 @@ def test_zero_begins_every_cycle_anew(champion):
     cycle.train()
     assert "after 4 epochs" in cycle.records()["train"]["summary"]
     with cycle.step("analyze_sensitivity") as step:
-        assert prune.former_cut(step, bundle.load(cycle.at("dense"))) == "warm_start is 0"
+        assert former_cut(step, bundle.load(cycle.at("dense"))) == "warm_start is 0"
 
 
 @pytest.mark.slow
@@ -209,9 +214,11 @@ def test_a_recipe_that_no_longer_recovers_is_told_and_what_it_cost_counts(first)
     with torch.no_grad():  # what the champion keeps is worth nothing in this dense model
         model[int(name)].weight[list(cut.kept)] = 0
         model[int(name)].bias[list(cut.kept)] = 0
-    bundle.save(model, cycle.at("dense"), factory="shapes:build", **bundle.Description.read(cycle.at("dense")).lineage)
+    origin = bundle.Description.read(cycle.at("dense")).lineage
+    bundle.save(model, cycle.at("dense"), factory="shapes:build", **origin | {"code_digest": "c" * 64})
     cycle.prune()
     record = cycle.records()["prune"]
+    assert record["warm_start"]["begun"].endswith("cut again: it was made by other code")
     assert "no longer recovers" in record["warm_start"]["reason"] and record["warm_start"]["round"]
     share = len(cut.kept) / model[int(name)].out_features
     assert record["warm_start"]["overlap"]["groups"][name] < share / (2 - share), "picked at random would be more alike"
@@ -223,9 +230,9 @@ def test_a_replay_that_the_gate_refused_is_not_tried_again(champion):
     cycle.train()
     with cycle.step("prune") as step:
         note_replay(step)
-        assert isinstance(prune.former_cut(step, bundle.load(cycle.at("dense"))), prune.Former)
+        assert isinstance(former_cut(step, bundle.load(cycle.at("dense"))), Former)
         step.put_evidence("reject.json", b"{}")
-        why = prune.former_cut(step, bundle.load(cycle.at("dense")))
+        why = former_cut(step, bundle.load(cycle.at("dense")))
     assert why == f"the gate refused a replay of the champion {champion.version.short} in run refused"
 
 
@@ -233,5 +240,81 @@ def test_a_recipe_of_another_architecture_is_told_tensor_by_tensor(champion):
     cycle = second(champion, "wider")
     other = nn.Sequential(nn.Linear(8, 1024), nn.ReLU(), nn.Linear(1024, 512), nn.ReLU(), nn.Linear(512, 4))
     with cycle.step("prune") as step:
-        why = prune.former_cut(step, other)
+        why = former_cut(step, other)
     assert "2.weight is [512, 1024], the recipe expects [1024, 1024]" in why and "does not serve" in why
+
+
+def replayed(cycle):
+    """Prune by the champion's cut alone, and fine-tune; returns what became of it, the pruned tensors, and the rate."""
+    cycle.at("curves.json").write_text("null")
+    with cycle.step("prune") as step:
+        prune.run(
+            step,
+            dense=cycle.at("dense"),
+            sensitivity=cycle.at("curves.json"),
+            profiles=[],
+            pruned=cycle.at("pruned"),
+            report=cycle.at("p.html"),
+        )
+    cycle.finetune()
+    records = cycle.records()
+    (epoch,) = records["finetune"]["history"]
+    return records["prune"]["warm_start"], bundle.load(cycle.at("pruned")).state_dict(), epoch["learning_rate"]
+
+
+def test_recovery_begins_from_the_weights_of_the_champion_and_without_them_from_the_dense_model(champion):
+    cycle = second(champion, "own", prune={"epochs": 1, "examples": 64, "score_drop": 1.0}, budget={"latency": "0.95x"})
+    cycle.train()
+    warm, tensors, rate = replayed(cycle)
+    assert warm["accepted"] and warm["begun"].startswith("recovery began from the champion's own weights")
+    with cycle.step("judge") as step:
+        worth = learning.judgement(step, bundle.load(champion.at("candidate")))
+    assert warm["round"]["loss_before"] == pytest.approx(worth.loss)
+    (path,) = Path(cycle.store).glob(f"registry/*/versions/{champion.version.id}/files/{bundle.WEIGHTS}")
+    path.unlink()
+    again, others, whole_rate = replayed(cycle)  # the checkpoints of the first are there
+    assert again["accepted"] and again["weights"] is None
+    assert "cut again: " in again["begun"] and "lacks its file weights.safetensors" in again["begun"]
+    assert again["round"]["loss_before"] != pytest.approx(worth.loss)
+    assert not all(torch.equal(tensors[name], others[name]) for name in others)
+    assert rate == pytest.approx(0.3 * whole_rate)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, None),
+        ({"entry_points": {"model": "shapes:other"}}, "it was built by shapes:other, the workload names shapes:build"),
+        ({"entry_points": None}, "it was built by nobody knows what, the workload names shapes:build"),
+        ({"code_digest": "c" * 64}, "it was made by other code"),
+        ({"masks": {"0.bias": torch.ones(512, dtype=torch.bool)}}, "single weights of it are masked"),
+        ({"file": {"0.bias": torch.ones(3)}}, "weights.safetensors does not fit the model: "),
+        ({"quantized": True}, None),
+        ({"damaged": True}, "is damaged: its sha256 is"),
+    ],
+)
+def test_weights_that_cannot_be_gone_on_from_are_told(champion, changes, why):
+    cycle = second(champion, f"told-{len(list(champion.parent.iterdir()))}")
+    model, folder = bundle.load(champion.at("candidate")), cycle.at("version")
+    with torch.no_grad():
+        model[0].bias += 1
+    origin = bundle.Description.read(champion.at("candidate")).lineage
+    options = {"masks": changes.get("masks")}
+    if "quantized" in changes:
+        options["quantized"] = bundle.load(champion.at("candidate"))
+    bundle.save(model, folder, factory="shapes:build", recipe=bundle.recipe_of(champion.at("candidate")), **options)
+    if "file" in changes:
+        save_file(changes["file"], folder / bundle.WEIGHTS)
+    registry = Registry(open_store(cycle.store), cycle.workload.name)
+    version = registry.publish(folder, origin | {key: value for key, value in changes.items() if key in origin})
+    registry.promote(version.id, reason="a test", expected=registry.champion())
+    if "damaged" in changes:
+        (Path(cycle.store) / f"registry/shapes/versions/{version.id}/files" / bundle.WEIGHTS).write_bytes(b"damaged")
+    dense = bundle.load(champion.at("dense"))
+    with cycle.step("prune") as step:
+        former = former_cut(step, dense)
+        found = former_model(step, former, dense, origin)
+    if why is None:
+        assert torch.equal(found.model[0].bias, model[0].bias), "in float"
+    else:
+        assert why in found
