@@ -15,8 +15,8 @@ from scipy import special
 HARDEST = 32
 """Examples in the stratum of the hardest; each next stratum is twice as large."""
 
-FIRST = 8
-"""Examples drawn from each stratum at first; each further look doubles what is drawn."""
+DRAWN = 8
+"""Examples drawn from each stratum at each look."""
 
 MOST_LOOKS = 3
 
@@ -95,13 +95,11 @@ class Sample:
         if self.population <= min(FEW, limit):
             return [np.concatenate(self._strata).tolist()]
         looks: list[list[int]] = []
-        taken, each = 0, FIRST
-        while taken < self.population and len(looks) < MOST_LOOKS:
-            new = [int(i) for part in self._strata for i in part[each // 2 if looks else 0 : each]]
-            if looks and taken + len(new) > limit:
+        for number in range(MOST_LOOKS):
+            new = [int(i) for part in self._strata for i in part[number * DRAWN : (number + 1) * DRAWN]]
+            if not new or (looks and sum(map(len, looks)) + len(new) > limit):
                 break
             looks.append(new)
-            taken, each = taken + len(new), 2 * each
         return looks
 
 
