@@ -2,7 +2,8 @@
 
 The dense graph is run once for a batch, and the values that lie just outside a group's reach are kept. For each width
 then only what depends on the group is run, on the very numbers that a whole run would compute: results are the same to
-the bit. What is removed is zeroed as the judge of every cut does it (`reprune.pruning.oracle`).
+the bit. What is removed is zeroed as the judge of every cut does it (`reprune.pruning.oracle`). A layer that only
+writes to the group is not run again either: where its weight would be zeroed, its result is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from torch.utils import _pytree as pytree
 
 from reprune.errors import PruningError
 from reprune.planning.sensitivity.dataflow import Dataflow
+from reprune.planning.sensitivity.results import results_of
 from reprune.pruning.capture import as_call, capture, evaluating, leaves, tensors_of
 from reprune.pruning.groups import Analysis
 from reprune.pruning.oracle import ZeroedOut, cells_of, difference
@@ -58,6 +60,7 @@ class SuffixRunner:
 
     Attributes:
         any_size: Whether batches may have other sizes.
+        results: Of layers that need not be run again where they only lose outputs, by node.
 
     Raises:
         PruningError: The graph of such a batch differs from the one that was analyzed, or from the model.
@@ -85,6 +88,7 @@ class SuffixRunner:
         self._constants = dict(captured.constants)
         self._constants |= {placeholder: tensors[name].detach() for placeholder, name in captured.tensors.items()}
         self._whole = Stretch(self.flow.nodes)
+        self.results = results_of(analysis)
         self._parts = {group.name: Stretch(self._part(group.name)) for group in analysis.groups}
 
     def layers(self, group: str | None = None) -> int:
@@ -126,13 +130,15 @@ class SuffixRunner:
         return {node: given[node.name] for node in self.flow.nodes if node.op == "placeholder"}
 
     def _part(self, name: str) -> list[fx.Node]:
-        """Return the nodes that a group's width can change, in order."""
+        """Return the nodes that have to be run for another width of a group, in order."""
         zeroing = ZeroedOut(self.analysis, cells_of(self.analysis, {name: []}), collect=False)
-        touched = [
-            node
-            for node in self.flow.nodes
-            if node.name in zeroing.reductions or any(source.name in zeroing.gone for source in node.all_input_nodes)
-        ]
+        touched: set[fx.Node] = set()
+        for node in self.flow.nodes:
+            if any(source.name in zeroing.gone for source in node.all_input_nodes):
+                result = self.results.get(node.name)
+                touched.update(node.users if result and result.reads_all(zeroing) else [node])
+            if node.name in zeroing.reductions:
+                touched.add(node)
         return self.flow.downstream(touched)
 
     def _problem(self, inputs: Any) -> str | None:
@@ -157,7 +163,7 @@ class Part(ZeroedOut):
 
     def __init__(self, runner: SuffixRunner, keep: Mapping[str, Sequence[int]]) -> None:
         super().__init__(runner.analysis, cells_of(runner.analysis, keep), collect=False)  # run_nodes does
-        self._flow = runner.flow
+        self._flow, self._results = runner.flow, runner.results
         self._now = Stretch(())
 
     def run_nodes(self, stretch: Stretch, values: Values, wanted: set[fx.Node]) -> Values:
@@ -170,6 +176,9 @@ class Part(ZeroedOut):
         """
         flow, self._now = self._flow, stretch
         self.env = {node: copied(value) if node in flow.scribbled else value for node, value in values.items()}
+        for node in self.env.keys() - stretch.inside:
+            if node.name in self._results:
+                self.env[node] = self._results[node.name].zeroed(self.env[node], self)
         kept = {node: value for node, value in values.items() if node.op == "placeholder" or node in wanted}
         with torch.no_grad():
             for node in stretch.nodes:

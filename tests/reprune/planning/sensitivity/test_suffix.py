@@ -67,6 +67,22 @@ class Reordered(nn.Module):
         return self.last(F.relu(self.first(x[:, self.order[self.order]])))
 
 
+class Signal(nn.Module):
+    """Layers of one dimension, some with biases, one transposed, one in groups, and one that is read twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv1d(8, 12, 3, padding=1)
+        self.grouped = nn.Conv1d(12, 8, 3, padding=1, groups=2)
+        self.up = nn.ConvTranspose1d(8, 10, 2, stride=2)
+        self.wide = nn.Linear(16, 24)
+        self.head = nn.Linear(24, 4, bias=False)
+
+    def forward(self, x):
+        y = self.wide(self.up(F.relu(self.grouped(F.relu(self.first(x))))))
+        return self.head(y * torch.sigmoid(y)).mean(1)
+
+
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 ZOO = {
     "residual": (lambda: ResNet(width=8, blocks=1), IMAGES[:, :1]),
@@ -74,6 +90,7 @@ ZOO = {
     "in place": (InPlace, IMAGES),
     "overwritten": (Overwritten, IMAGES),
     "reordered": (Reordered, IMAGES[:, 0].flatten(1)),
+    "signal": (Signal, IMAGES[:, 0]),
     "concatenated": (Concatenated, (IMAGES, torch.ones(6, 1))),
 }
 
@@ -112,6 +129,13 @@ def test_several_groups_at_once(runner):
     found = runner.narrowed(runner.dense(inputs, keep), keep)
     expected = runner.whole(inputs, keep)
     assert all(torch.equal(a, b) for a, b in zip(flat(found), flat(expected), strict=True))
+
+
+def test_a_layer_that_only_writes_to_a_group_is_not_run_again():
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    runner = SuffixRunner(model, analyze(model, torch.randn(2, 4)), torch.randn(5, 4))
+    first, second = (group.name for group in runner.analysis.groups)
+    assert (runner.layers(first), runner.layers(second)) == (2, 1)
 
 
 def test_later_groups_need_fewer_layers():
