@@ -83,6 +83,18 @@ class Signal(nn.Module):
         return self.head(y * torch.sigmoid(y)).mean(1)
 
 
+class Distances(nn.Module):
+    """What goes is read by no weight, so it counts unless it is zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Linear(8, 12), nn.Linear(8, 12)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(torch.cdist(self.left(x), self.right(x.flip(1)))).mean(1)
+
+
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 ZOO = {
     "residual": (lambda: ResNet(width=8, blocks=1), IMAGES[:, :1]),
@@ -90,6 +102,7 @@ ZOO = {
     "in place": (InPlace, IMAGES),
     "overwritten": (Overwritten, IMAGES),
     "reordered": (Reordered, IMAGES[:, 0].flatten(1)),
+    "distances": (Distances, IMAGES[:, 0]),
     "signal": (Signal, IMAGES[:, 0]),
     "concatenated": (Concatenated, (IMAGES, torch.ones(6, 1))),
 }
