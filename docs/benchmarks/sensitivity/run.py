@@ -31,7 +31,7 @@ from reprune.pruning.surgery import apply, recipe_for
 
 WEIGHTS = Path("build/benchmarks/sensitivity")
 RESULTS = Path(__file__).with_name("results.json")
-SEEDS = 5
+SEEDS = 10
 CHUNK = 64
 SAME = 1e-6
 """What two float32 runs of one model in batches of other sizes may differ by."""
