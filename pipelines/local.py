@@ -10,11 +10,13 @@ from typing import Any
 
 from kfp import local
 
-from reprune.events import VARIABLE, WATCHER
+from reprune.events import VARIABLE, WATCHER, ask_to_stop
 from reprune.pipelines import drift_over_log, recurring
 from reprune.pipelines.containers import Containers
 from reprune.step import METRICS_FOLDER
 from reprune.workload import Workload
+
+PROCESSES = local.SubprocessRunner(use_venv=False)
 
 
 class Scratch:
@@ -54,7 +56,8 @@ def run(workload: Workload, scratch: Scratch, *, store: str, trigger: str) -> No
         trigger: What started the run.
     """
     os.environ.setdefault(METRICS_FOLDER, str(scratch.metrics))
-    _in_processes(recurring.build(workload, store=store), scratch, trigger=trigger)
+    _watch(scratch)
+    _execute(recurring.build(workload, store=store), PROCESSES, scratch, trigger=trigger)
 
 
 def judge_log(workload: Workload, scratch: Scratch, *, store: str, log: str, shards: int) -> None:
@@ -67,7 +70,8 @@ def judge_log(workload: Workload, scratch: Scratch, *, store: str, log: str, sha
         log: URI of the log; a folder must be absolute.
         shards: How many steps read it; two at a time.
     """
-    _in_processes(drift_over_log.build(workload, store=store, log=log, shards=shards), scratch)
+    _watch(scratch)
+    _execute(drift_over_log.build(workload, store=store, log=log, shards=shards), PROCESSES, scratch)
 
 
 def run_in_containers(
@@ -95,14 +99,18 @@ def run_in_containers(
         _execute(pipeline, containers.runner(), scratch, trigger=trigger)
 
 
-def _in_processes(pipeline: Any, scratch: Scratch, **arguments: str) -> None:
+def _watch(scratch: Scratch) -> None:
+    """Let the steps' processes tell this one how far they are, and end with it or when it asks them to."""
     os.environ[VARIABLE] = str(scratch.events)
     os.environ[WATCHER] = str(os.getpid())
-    _execute(pipeline, local.SubprocessRunner(use_venv=False), scratch, **arguments)
 
 
 def _execute(pipeline: Any, runner: Any, scratch: Scratch, **arguments: str) -> None:
     with scratch.log.open("w", buffering=1) as log, contextlib.redirect_stdout(log), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         local.init(runner=runner, pipeline_root=str(scratch.artifacts), raise_on_error=False)
-        pipeline(**arguments)
+        try:
+            pipeline(**arguments)
+        except BaseException:  # Ctrl-C, say, of which the step under way hears from here alone
+            ask_to_stop()
+            raise

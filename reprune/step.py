@@ -194,11 +194,14 @@ def record_prefix(workload: str, run: str) -> str:
 def _end_with_watcher() -> None:
     """On a laptop, end when the run that started this step is gone, or asks for it: nobody would use its result.
 
-    It ends as on a machine that is taken away, so a training keeps its last step.
+    It ends as on a machine that is taken away, so a training keeps its last step. A Ctrl-C, which a terminal sends to
+    both, is for the run alone to act on.
     """
     watcher = os.environ.get(WATCHER)
     if watcher is None:
         return
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while _is_alive(int(watcher)) and not is_asked_to_stop():

@@ -1,9 +1,8 @@
 """All commands together, and what becomes of their errors; nothing heavy is imported before it is needed."""
 
 import os
-import signal
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -21,10 +20,10 @@ from reprune.cli import (
     registry,
     run,
     serving,
+    stopping,
     workload,
 )
-from reprune.errors import Evicted, InputError, RepruneError
-from reprune.events import ask_to_stop
+from reprune.errors import InputError, RepruneError
 
 app = typer.Typer(
     name="reprune",
@@ -70,7 +69,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line; every error that reprune raises on purpose is a message and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    stopping.listen()
     try:
         app()
     except RepruneError as error:
@@ -87,17 +86,10 @@ def main() -> NoReturn:
             )
         )
         sys.exit(InputError.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(0)
-
-
-def _terminate(*_: Any) -> None:
-    ask_to_stop()  # kfp waits for the step under way
-    sys.exit(Evicted.exit_code)
 
 
 def _show(error: RepruneError) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from reprune.cli import terminal
+from reprune.cli import stopping, terminal
 from reprune.cli.options import DEFAULT_STORE, EndpointOption, StoreOption, use_endpoint
 from reprune.errors import InputError, StepError
 
@@ -148,8 +148,10 @@ def execute(
     watch = Watch(Reader(scratch.events), console)
     try:
         with watch:
+            stopping.check()
             pipeline(scratch)
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, SIGTERM
+            stopping.check()
+    except SystemExit:  # Ctrl-C, SIGTERM
         console.print(
             f"Interrupted. What was finished is kept: the same command goes on from there. Log: {scratch.log}"
         )

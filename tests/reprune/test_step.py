@@ -1,6 +1,7 @@
 """How a step ends when nobody waits for it any more; each in a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -27,6 +28,7 @@ def test_a_step_gets_sigterm_when_its_run_is_over(tmp_path, monkeypatch, how):
     command = [sys.executable, "-c", textwrap.dedent(STEP)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as step:
         assert step.stdout.readline() == "ready\n"
+        step.send_signal(signal.SIGINT)  # a terminal sends Ctrl-C to every process of the run
         if how == "asked":
             ask_to_stop()
         else:
