@@ -18,23 +18,28 @@ from reprune.drift import effects, limits
 from reprune.drift.frame import Field
 from reprune.drift.histograms import histograms
 from reprune.drift.joint import Conditional, Dependence, MaximumMeanDiscrepancy
-from reprune.drift.permutation import calibrate
+from reprune.drift.permutation import Kind, calibrate
 from reprune.drift.policy import LATE, DriftPolicy, Group
 from reprune.drift.quality import quality
-from reprune.drift.statistics import AndersonDarlingKlotz, ChiSquare, Statistic, standardized
+from reprune.drift.statistics import ChiSquare, LocationSpreadShape, Statistic, standardized
 from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport, DriftTest, Method
 from reprune.errors import InputError
 
 JOINT: dict[Group, dict[Method, str]] = {
     "inputs": {
-        "MMD²": "all inputs jointly",
         "dependence": "correlations of inputs",
         "given the others": "each input given the others",
     },
     "embeddings": {"MMD²": "embeddings jointly", "dependence": "correlations of embeddings"},
 }
 """Groups whose numbers are also, or only, looked at together, and how."""
+
+WEIGHTS: dict[Group, dict[Method, float]] = {
+    "inputs": {"location, spread, shape": 2.0, "dependence": 0.3, "summed bins": 0.3}
+}
+"""Weights of tests among the false alarms of their group, where they are not 1. Inputs move column by column most
+often, and what only shows in many of them together shows clearly once it is there."""
 
 JOINT_ROWS = 1000
 """Rows of either sample that joint tests look at where both data are larger than their samples: their cost grows with
@@ -162,7 +167,7 @@ class Stage:
             sizes = int(self.reference.sum()), int(self.window.sum())
             calibrated = calibrate(
                 _statistics(self.tests, fields, pooled, _rare(*sizes)),
-                [(test.group, test.method) for test in self.tests],
+                [Kind(t.group, t.method, WEIGHTS.get(t.group, {}).get(t.method, 1.0)) for t in self.tests],
                 reference=sizes[0],
                 window=sizes[1],
                 false_alarm_rate=rate,
@@ -231,7 +236,7 @@ def _stages(reference: Summary, window: Summary, policy: DriftPolicy) -> list[St
 
 
 def _method(field: Field) -> Method:
-    return "chi-square" if field.categorical else "Anderson-Darling, Klotz"
+    return "chi-square" if field.categorical else "location, spread, shape"
 
 
 def _partial(reference: Summary, window: Summary, column: int) -> bool:
@@ -251,9 +256,9 @@ def _statistics(
     tests: Sequence[Named], fields: Sequence[Field], pooled: NDArray[np.float64], rare: int
 ) -> list[Statistic]:
     """Return the statistics of the tests, in their order."""
-    amounts = [test.column for test in tests if test.column is not None and test.method == "Anderson-Darling, Klotz"]
+    amounts = [test.column for test in tests if test.column is not None and test.method == "location, spread, shape"]
     together = [k for k, column in enumerate(amounts) if SUMMED in tests and fields[column].group == SUMMED.group]
-    statistics: list[Statistic] = [AndersonDarlingKlotz(pooled[:, amounts], together)] if amounts else []
+    statistics: list[Statistic] = [LocationSpreadShape(pooled[:, amounts], together)] if amounts else []
     for test in tests:
         if test.method == "chi-square" and test.column is not None:
             unknown = len(fields[test.column].categories)

@@ -6,14 +6,15 @@ largest observed (Westfall & Young, 1993, "Resampling-based multiple testing", m
 exactly, at any sample size, with ties and correlated tests, where Holm's correction of asymptotic p-values would be
 too timid for correlated pixels and wrong for tied ones.
 
-Tests are of kinds, and kinds belong to groups. Each group has the same share of the false alarms, and so has each kind
-in its group: otherwise a hundred pixels would leave nothing for the one test of their correlations, or of the predicted
-class. Tests of one kind that are correlated, and so say the same, cost what they say once.
+Tests are of kinds, and kinds belong to groups. Each group has the same share of the false alarms, and each kind a share
+of its group's by its weight: otherwise a hundred pixels would leave nothing for the one test of their correlations, or
+of the predicted class. Tests of one kind that are correlated, and so say the same, cost what they say once.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,21 @@ from scipy import special
 
 from reprune.drift.statistics import Array, Statistic
 
-Kind = tuple[str, str]
-
 CHUNK = 500
 EXCEEDANCES = 20
 """Chance deals expected beyond the threshold: enough to place it."""
 
 USUAL = 0.99
 """Share of the deals that the scale of a statistic is taken from."""
+
+
+class Kind(NamedTuple):
+    """Of which tests a test is one."""
+
+    group: str
+    name: str
+    weight: float = 1.0
+    """Its share of the group's false alarms, relative to that of other kinds."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ def calibrate(
 
     Args:
         statistics: Functions of a labelling; the pooled examples are the reference's followed by the window's.
-        kinds: Of each test that the statistics return: its group, and its kind in that group.
+        kinds: Of each test that the statistics return.
         reference: Examples of the reference.
         window: Examples of the window.
         false_alarm_rate: Chance that any statistic exceeds its threshold while nothing drifted.
@@ -125,18 +133,18 @@ class _Gamma:
 
 
 def _handicaps(surprise: NDArray[np.float64], kinds: Sequence[Kind], rate: float) -> NDArray[np.float64]:
-    """Return what is taken off each test's surprise, so that each group, and each kind in it, is beyond 0 as often.
+    """Return what is taken off each surprise, so that each group is beyond 0 as often, and each kind by its weight.
 
     What was observed is counted as one deal more, so that it is treated like every other.
     """
     members = {kind: [k for k, other in enumerate(kinds) if other == kind] for kind in kinds}
     largest = {kind: surprise[:, tests].max(axis=1) for kind, tests in members.items()}
-    alone = {kind: float(np.quantile(values, 1 - rate)) for kind, values in largest.items()}
+    alone = {kind: float(np.quantile(values, 1 - rate)) - math.log(kind.weight) for kind, values in largest.items()}
     groups: dict[str, list[NDArray[np.float64]]] = {}
     for kind, values in largest.items():
-        groups.setdefault(kind[0], []).append(values - alone[kind])
+        groups.setdefault(kind.group, []).append(values - alone[kind])
     together = {group: float(np.quantile(np.max(values, axis=0), 1 - rate)) for group, values in groups.items()}
-    return np.array([alone[kind] + together[kind[0]] for kind in kinds])
+    return np.array([alone[kind] + together[kind.group] for kind in kinds])
 
 
 def _one_scale(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], _Gamma]:

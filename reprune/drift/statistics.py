@@ -6,6 +6,7 @@ Columns are centred over the pooled examples first: the sum over the window then
 its opposite.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -18,9 +19,9 @@ Array = NDArray[np.floating[Any]]
 THRESHOLDS = 32
 """Places at which the two distribution functions of a number are compared."""
 
-SPREAD = 1.25
-"""Weight of a change of spread. One of location counts 1, and another 1/2 in Anderson-Darling's, so this is a little
-less: who looks for both pays for both, and locations change more often."""
+RARER = 2 * math.log(10)
+"""Taken off a squared statistic of what changes less often than location: it is then beyond a far threshold a tenth as
+often by chance (the logarithm of a normal tail is about minus half the square). Who looks for more pays for it."""
 
 NO_ROW = 1e-9
 """Share below which there is no row."""
@@ -33,14 +34,16 @@ class Statistic(Protocol):
         """Return ``[labellings, statistics]`` for labellings ``[labellings, N]``: 1 in the window, 0 elsewhere."""
 
 
-class AndersonDarlingKlotz:
+class LocationSpreadShape:
     """Whether a number is distributed alike in both samples, for each column, and for some columns together.
 
-    The larger of two. One is Anderson-Darling's squared distance between the distribution functions (Scholz &
-    Stephens, 1987, JASA 82:918), which sees any difference, and the square of van der Waerden's standardized statistic
-    of location. The other is the square of Klotz's statistic of spread (1962, Annals of Mathematical Statistics
-    33:498), without which few changes of spread would be found. Those of location and spread are sums of normal scores
-    and of their squares: where the column is normal, as powerful as the best tests of its mean and its variance.
+    The largest of three squared statistics, each about 1 by chance. That of location is van der Waerden's; that of
+    spread is Klotz's (1962, Annals of Mathematical Statistics 33:498), without which few changes of spread would be
+    found. They are sums of normal scores and of their squares: where the column is normal, as powerful as the best
+    tests of its mean and its variance. That of shape is the largest difference of the distribution functions, each
+    standardized (Anderson & Darling, 1952, Annals of Mathematical Statistics 23:193), which sees any difference, and
+    soon that a tail is empty. Since locations change most often, the other two have a tenth of the false alarms, that
+    of shape divided among the places at which it looks.
 
     The functions are compared at the column's own values where those are few (pixels, counts), and at quantiles of the
     pooled column otherwise. A missing value counts as one above all others, so values that go missing are drift like
@@ -57,14 +60,16 @@ class AndersonDarlingKlotz:
 
     def __init__(self, values: Array, together: Sequence[int] = ()) -> None:
         thresholds = [_thresholds(column) for column in values.T]
-        self._starts = np.cumsum([0, *(len(t) for t in thresholds[:-1])])
+        places = np.array([len(t) for t in thresholds])
+        self._starts = np.cumsum([0, *places[:-1]])
         below = np.concatenate([column[None, :] <= t[:, None] for column, t in zip(values.T, thresholds, strict=True)])
         share = below.mean(axis=1)
         ends = np.append(self._starts[1:], len(share)) - 1
         mass = np.concatenate([np.diff(part, prepend=0) for part in np.split(share, self._starts[1:])])
         # A constant column has one threshold, at the end, where both functions are 1 and nothing can differ.
-        self._weights = _precision(share) * mass.astype(np.float32)
-        chosen = np.isin(np.repeat(np.arange(len(thresholds)), [len(t) for t in thresholds]), together)
+        self._weights = _precision(share)
+        self._shape = (RARER + 2 * np.log(places)).astype(np.float32)
+        chosen = np.isin(np.repeat(np.arange(len(thresholds)), places), together)
         self._together, self._ends = bool(len(together)), ends
         self._bins, self._last = _precision(mass) * chosen, _precision(1 - share[ends]) * chosen[ends]
         scores = normal_scores(values)
@@ -73,16 +78,17 @@ class AndersonDarlingKlotz:
 
     def __call__(self, windows: Array) -> Array:
         """Return the statistic of each column, and last that of the columns together, if there are any."""
-        sums, columns = windows @ self._rows, len(self._starts)
+        sums, columns, scale = windows @ self._rows, len(self._starts), unit(windows)
         functions, location, spread = np.split(sums, [-2 * columns, -columns], axis=1)
-        distance = np.add.reduceat(np.square(functions) * self._weights, self._starts, axis=1)
-        found = np.maximum(distance + np.square(location), SPREAD * np.square(spread))
-        if self._together:
-            inside = np.diff(functions, axis=1, prepend=0)
-            inside[:, self._starts] = functions[:, self._starts]
-            bins = np.square(inside) @ self._bins + np.square(functions[:, self._ends]) @ self._last
-            found = np.column_stack([found, bins])
-        return found * unit(windows)
+        shape = np.maximum.reduceat(np.square(functions) * self._weights, self._starts, axis=1)
+        found = np.maximum(np.square(location) * scale, np.square(spread) * scale - RARER)
+        found = np.maximum(found, shape * scale - self._shape)
+        if not self._together:
+            return found
+        inside = np.diff(functions, axis=1, prepend=0)
+        inside[:, self._starts] = functions[:, self._starts]
+        bins = np.square(inside) @ self._bins + np.square(functions[:, self._ends]) @ self._last
+        return np.column_stack([found, bins * scale[:, 0]])
 
 
 class ChiSquare:

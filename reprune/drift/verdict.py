@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from reprune.drift.policy import Group
 
 Method = Literal[
-    "Anderson-Darling, Klotz",
+    "location, spread, shape",
     "Kolmogorov-Smirnov",
     "chi-square",
     "MMD²",

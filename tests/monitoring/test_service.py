@@ -243,7 +243,7 @@ def test_the_page_tells_what_is_known_and_escapes_what_came_from_outside(client,
     client.post(alert(alertname="<script>alert(1)</script>"))
     status, page = client.get("/")
     assert status == 200 and "<script>" not in page and "&lt;script&gt;" in page
-    for told in ("signals in production", "all inputs jointly", "98.9%", "2.00x", "running"):
+    for told in ("signals in production", "correlations of inputs", "98.9%", "2.00x", "running"):
         assert told in page
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reprune.drift.joint import Conditional, Dependence, MaximumMeanDiscrepancy
-from reprune.drift.permutation import calibrate
-from reprune.drift.statistics import AndersonDarlingKlotz, ChiSquare, normal_scores
+from reprune.drift.permutation import Kind, calibrate
+from reprune.drift.statistics import ChiSquare, LocationSpreadShape, normal_scores
 
 REFERENCE, WINDOW = 300, 200
 
@@ -27,7 +27,7 @@ def share_found(statistic, draw, trials=20):
     found = []
     for seed in range(trials):
         pooled = draw(np.random.default_rng(seed))
-        found.append(calibrated([statistic(pooled)], [("inputs", "it")], seed=seed).adjusted_p_values[0] <= 0.05)
+        found.append(calibrated([statistic(pooled)], [Kind("inputs", "it")], seed=seed).adjusted_p_values[0] <= 0.05)
     return np.mean(found)
 
 
@@ -63,7 +63,7 @@ def test_bins_of_all_columns_are_summed_as_if_each_were_a_category():
     values = np.column_stack([rng.poisson(1, REFERENCE + WINDOW), rng.normal(size=REFERENCE + WINDOW).round()])
     values = np.column_stack([values, np.ones(len(values)), rng.normal(size=len(values))])
     windows = labellings(rng)
-    for window, found in zip(windows.astype(bool), AndersonDarlingKlotz(values, [0, 1, 2])(windows), strict=True):
+    for window, found in zip(windows.astype(bool), LocationSpreadShape(values, [0, 1, 2])(windows), strict=True):
         expected = 0.0
         for column in values[:, :2].T:
             for value in np.unique(column):
@@ -72,7 +72,46 @@ def test_bins_of_all_columns_are_summed_as_if_each_were_a_category():
         assert len(found) == 5 and found[-1] == pytest.approx(expected, rel=1e-3)
 
 
-JOINT = (AndersonDarlingKlotz, MaximumMeanDiscrepancy, Dependence, Conditional)
+def test_a_column_is_told_by_the_largest_of_location_spread_and_shape():
+    """Each the square of a standardized difference of means; less 2 log 10 where it is not of location."""
+    rng = np.random.default_rng(0)
+    window = np.repeat([False, True], [REFERENCE, WINDOW])
+
+    def squared(rows):
+        return (rows[window].mean() - rows[~window].mean()) ** 2 / rows.var() / (1 / REFERENCE + 1 / WINDOW)
+
+    largest = set()
+    for change in (lambda x: x + 1, lambda x: 1.5 * x, lambda x: np.minimum(x, 2)):
+        column = rng.normal(scale=2, size=len(window))
+        column[window] = change(column[window])
+        column = column.round()
+        scores, levels = normal_scores(column[:, None])[:, 0], np.unique(column)[:-1]
+        shape = max(squared(column <= level) for level in levels) - 2 * np.log(10 * len(levels))
+        expected = [squared(scores), squared(np.square(scores)) - 2 * np.log(10), shape]
+        found = LocationSpreadShape(column[:, None])(window[None].astype(np.float32))[0, 0]
+        assert found == pytest.approx(max(expected), rel=1e-3)
+        largest.add(int(np.argmax(expected)))
+    assert largest == {0, 1, 2}
+
+
+def test_a_tail_that_is_empty_is_found():
+    def column(rng):
+        return np.append(rng.uniform(size=REFERENCE), 0.9 * rng.uniform(size=WINDOW))[:, None]
+
+    assert share_found(LocationSpreadShape, column) >= 0.9
+
+
+def test_kinds_have_false_alarms_by_their_weights():
+    values = np.random.default_rng(0).normal(size=(REFERENCE + WINDOW, 2))
+    statistics = [LocationSpreadShape(values[:, [k]]) for k in (0, 1)]
+    alike, apart = (
+        calibrated(statistics, [Kind("inputs", "one"), Kind("inputs", "other", weight)]).thresholds
+        for weight in (1.0, 0.1)
+    )
+    assert apart[0] < alike[0] and apart[1] > 1.3 * alike[1]
+
+
+JOINT = (LocationSpreadShape, MaximumMeanDiscrepancy, Dependence, Conditional)
 
 
 @settings(max_examples=20, deadline=None)
@@ -96,7 +135,7 @@ def test_a_column_that_moves_is_found_sooner_where_others_tell_it():
         return values
 
     assert share_found(Conditional, columns) >= 0.9
-    assert share_found(lambda values: AndersonDarlingKlotz(values[:, :1]), columns) <= 0.6
+    assert share_found(lambda values: LocationSpreadShape(values[:, :1]), columns) <= 0.6
 
 
 def test_a_column_that_stops_following_the_others_is_found():
@@ -116,8 +155,8 @@ def test_many_columns_take_no_power_from_a_test_of_another_group():
         classes = rng.choice(5, REFERENCE + WINDOW)
         classes[REFERENCE:][rng.random(WINDOW) < 0.2] = 0
         noise = rng.normal(size=(len(classes), pixels))
-        statistics = [ChiSquare(classes.astype(float)), *([AndersonDarlingKlotz(noise)] if pixels else [])]
-        kinds = [("predictions", "class"), *[("inputs", "pixel")] * pixels]
+        statistics = [ChiSquare(classes.astype(float)), *([LocationSpreadShape(noise)] if pixels else [])]
+        kinds = [Kind("predictions", "class"), *[Kind("inputs", "pixel")] * pixels]
         return calibrated(statistics, kinds, rate=0.02, seed=seed).adjusted_p_values[0]
 
     pairs = np.array([[p_value(seed, pixels) for pixels in (0, 100)] for seed in range(2)])
@@ -146,8 +185,8 @@ def test_a_change_of_spread_is_found_and_one_of_location_still():
     def column(mean, spread):
         return lambda rng: np.append(rng.normal(size=REFERENCE), mean + spread * rng.normal(size=WINDOW))[:, None]
 
-    assert share_found(AndersonDarlingKlotz, column(0.0, 1.3)) >= 0.8
-    assert share_found(AndersonDarlingKlotz, column(0.4, 1.0)) >= 0.9
+    assert share_found(LocationSpreadShape, column(0.0, 1.3)) >= 0.8
+    assert share_found(LocationSpreadShape, column(0.4, 1.0)) >= 0.9
 
 
 def test_correlations_that_change_are_found_where_no_column_does():
@@ -161,7 +200,7 @@ def test_correlations_that_change_are_found_where_no_column_does():
         )
 
     assert share_found(Dependence, columns) >= 0.9
-    assert share_found(AndersonDarlingKlotz, lambda rng: columns(rng)[:, :1]) <= 0.3
+    assert share_found(LocationSpreadShape, lambda rng: columns(rng)[:, :1]) <= 0.3
 
 
 def test_what_lies_far_outside_the_null_does_not_move_its_threshold():
@@ -170,7 +209,7 @@ def test_what_lies_far_outside_the_null_does_not_move_its_threshold():
     far = near.copy()
     far[REFERENCE:] += 1000
     thresholds = [
-        calibrated([AndersonDarlingKlotz(values)], [("inputs", "column")], rate=0.01).thresholds[0]
+        calibrated([LocationSpreadShape(values)], [Kind("inputs", "column")], rate=0.01).thresholds[0]
         for values in (near, far)
     ]
     assert thresholds[1] == pytest.approx(thresholds[0], rel=0.3)
