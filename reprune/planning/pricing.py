@@ -16,7 +16,7 @@ from reprune.planning.sensitivity import Sensitivity
 from reprune.pruning.groups import Analysis
 
 FLOAT_BYTES = 4
-MOST_WIDTHS = 12
+MOST_WIDTHS = 16
 """Candidate widths of one group."""
 
 SAVING = 0.01

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from reprune.hardware.quick import measure_latency
@@ -10,8 +11,12 @@ from reprune.hardware.target import Target
 from reprune.onnx.export import export
 from reprune.structure import Inputs, feed
 
-SECONDS = 1.0
-"""Time to measure one graph against the dense one, on each target."""
+SESSIONS = 3
+"""Times that graphs are opened anew for one measurement: where its weights happen to lie in memory makes a session of a
+transformer up to a tenth slower or faster for good."""
+
+SECONDS = 0.5
+"""Time to measure one graph against the dense one, in each session on each target."""
 
 
 class Stopwatch:
@@ -32,13 +37,13 @@ class Stopwatch:
         self._dense = folder / "dense.onnx"
         self._model = folder / "model.onnx"
         self.size_bytes = self.dense_size_bytes = export(dense, inputs(2), self._dense).size_bytes
-        self.dense_seconds = [self._time(target, {})["dense"] for target in targets]
+        self.dense_seconds = [float(np.median([it["dense"] for it in self._timed(target, {})])) for target in targets]
 
     def ratios(self, model: nn.Module) -> list[float]:
         """Return the latency of a model as a share of the dense one's on each target; `size_bytes` is its size."""
         self.size_bytes = export(model, self._inputs(2), self._model).size_bytes
-        timed = [self._time(target, {"model": self._model}) for target in self._targets]
-        return [it["model"] / it["dense"] for it in timed]
+        sessions = [self._timed(target, {"model": self._model}) for target in self._targets]
+        return [float(np.median([it["model"] / it["dense"] for it in timed])) for timed in sessions]
 
     def seconds(self, model: nn.Module) -> list[float]:
         """Return the latency of a model on each target, in seconds.
@@ -48,6 +53,7 @@ class Stopwatch:
         """
         return [ratio * dense for ratio, dense in zip(self.ratios(model), self.dense_seconds, strict=True)]
 
-    def _time(self, target: Target, others: Mapping[str, Path]) -> dict[str, float]:
-        models = {"dense": self._dense, **others}
-        return measure_latency(models, feed(self._inputs(target.batch_size)), target, seconds=SECONDS)
+    def _timed(self, target: Target, others: Mapping[str, Path]) -> list[dict[str, float]]:
+        """Return the seconds of each graph in each session."""
+        models, inputs = {"dense": self._dense, **others}, feed(self._inputs(target.batch_size))
+        return [measure_latency(models, inputs, target, seconds=SECONDS, seed=seed) for seed in range(SESSIONS)]
