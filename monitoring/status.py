@@ -169,7 +169,7 @@ def _confirmation(workload: Workload) -> str:
     together = ", or by two, four or eight together" if policy.online else ""
     return (
         f"Drift is confirmed by {policy.confirm} windows in a row{together}, and over after {policy.clear} without. "
-        f"Without any drift, one window in {1 / rate:,.0f} alarms, and about one in {between:,.0f} confirms it."
+        f"Without drift, about one window in {1 / rate:,.0f} alarms, and at most one in {between:,.0f} confirms it."
     )
 
 

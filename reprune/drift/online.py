@@ -3,7 +3,8 @@
 What one window is too small to show, eight together do. Since summaries merge exactly, each window is judged alone,
 every two together, every four and every eight. In eight windows that makes fifteen looks, and each look has 8/15 of the
 false-alarm rate. Rates add up whatever looks have in common, the reference included, so in any number T of windows
-without drift at most T × rate false alarms are expected: one in 1/rate windows or fewer.
+without drift at most T × rate false alarms are expected: one in 1/rate windows or fewer. That is an average over
+references: one that is unlike the rest by chance has more of them, and most have fewer.
 """
 
 from dataclasses import dataclass

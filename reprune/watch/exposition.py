@@ -70,7 +70,7 @@ def _write_watching(writer: Writer, workload: Workload, seen: Snapshot) -> None:
     between = windows_between_false_confirmations(workload.drift.false_alarm_rate, policy)
     writer.write(
         "monitor_expected_windows_between_false_confirmations",
-        "Mean number of windows without drift until it is confirmed all the same.",
+        "Least mean number of windows without drift between two confirmations of it.",
         {(): between},
     )
     writer.write_drift(state.all_tests)

@@ -34,12 +34,13 @@ class WatchPolicy(BaseModel):
 
 
 def windows_between_false_confirmations(false_alarm_rate: float, policy: WatchPolicy) -> float:
-    """Return the mean number of windows without drift until it is confirmed all the same.
+    """Return the least mean number of windows without drift between two confirmations, over many references.
 
-    By windows in a row: the mean waiting time for a run of alarms among independent windows (Feller, An Introduction to
-    Probability Theory, volume 1, XIII.7). Windows are compared with one frozen reference, so they are independent only
-    given that reference: a reference that is unlike the rest by chance shortens the time. By windows together: each of
-    these looks has its share of the false-alarm rate, whatever they have in common.
+    Each of the looks has its share of the false-alarm rate, and expectations add up whatever the looks have in common:
+    the reference above all, for one that is unlike the rest by chance is so for every window. A confirmation by windows
+    in a row takes that many alarms, and one by windows together takes one. So there are no more confirmations than
+    this, also where alarms come in a cluster; where windows alarm independently, there are far fewer by windows in a
+    row.
 
     Args:
         false_alarm_rate: Chance of an alarm in one window without drift, over all looks.
@@ -48,6 +49,5 @@ def windows_between_false_confirmations(false_alarm_rate: float, policy: WatchPo
     from reprune.drift.online import LONGEST, LOOKS  # not for those who only read a workload: it takes scipy
 
     p = false_alarm_rate * (LONGEST / LOOKS if policy.online else 1)
-    in_a_row = ((1 - p) * p**policy.confirm) / (1 - p**policy.confirm)
     together = p * (LOOKS - LONGEST) / LONGEST if policy.online else 0.0
-    return 1 / (in_a_row + together)
+    return 1 / (p / policy.confirm + together)

@@ -1,6 +1,6 @@
 """How many windows pass until drift is confirmed, by windows in a row and by windows together; and how often without.
 
-    python docs/benchmarks/drift/delay.py --trials 30 --still 60
+    python docs/benchmarks/drift/delay.py --trials 30 --still 200
 
 Each trial has a reference of its own, and windows of 300 rows one after another, all shifted, or all still. Both ways
 see the same windows, with the defaults of the monitor: 1 % false alarms a window, confirmed by two in a row; and with
@@ -23,7 +23,7 @@ from reprune.watch.policy import WatchPolicy, windows_between_false_confirmation
 
 SHIFTS = ("mean", "spread", "correlation", "balance")
 SERIES = 2026
-RATE, STILL_RATE, CONFIRM, LONGEST, STILL = 0.01, 0.05, 2, 20, 16
+RATE, STILL_RATE, CONFIRM, LONGEST, STILL = 0.01, 0.05, 2, 20, 8
 STEP = 10
 
 
@@ -68,14 +68,15 @@ def main():
     """Run the trials that are not in the file yet."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=30)
-    parser.add_argument("--still", type=int, default=60)
+    parser.add_argument("--still", type=int, default=200)
     arguments = parser.parse_args()
     path = HERE / "delay.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     for online in (False, True):
         known = found.setdefault("online still" if online else "still", [])
-        known += [still(seed, online) for seed in range(len(known), arguments.still)]
-        path.write_text(json.dumps(found))
+        while len(known) < arguments.still:
+            known.append(still(len(known), online))
+            path.write_text(json.dumps(found))
         report_still(known, online)
     for done in range(STEP, arguments.trials + 1, STEP):
         for kind, amount in [(kind, amount) for kind, amounts in TABULAR.values() for amount in amounts]:
@@ -97,8 +98,10 @@ def report_still(known, online):
     windows = len(known) * STILL
     alarms, confirmed = (sum(len(trial[key]) for trial in known) for key in ("alarms", "confirmed"))
     stated = windows_between_false_confirmations(STILL_RATE, WatchPolicy(online=online, confirm=CONFIRM))
-    print(f"{'together' if online else 'in a row'}: {windows} windows, {alarms} with an alarm, {confirmed} confirmed;")
-    print(f"  stated: at most {windows * STILL_RATE:.0f} with one, {windows / stated:.1f} confirmed")
+    errors = [np.std([len(trial[key]) for trial in known]) * len(known) ** 0.5 for key in ("alarms", "confirmed")]
+    print(f"{'together' if online else 'in a row'}: {windows} windows, {len(known)} references;")
+    print(f"  {alarms} ± {errors[0]:.0f} with an alarm, {confirmed} ± {errors[1]:.0f} confirmed;")
+    print(f"  stated: at most {windows * STILL_RATE:.0f} with one, at most {windows / stated:.1f} confirmed")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_drift_asks_once_it_is_confirmed_and_always_for_the_same_cause(store, ke
     assert first.source == "drift" and "2 windows in a row" in first.reason
     state = keeper.read()
     assert state.window_counts == {"no drift": 1, "drift": 3} and state.confirmed
-    assert len(state.tests) == 10
+    assert len(state.tests) == 9
 
 
 def test_one_alarm_among_quiet_windows_asks_for_nothing(store, watch):
