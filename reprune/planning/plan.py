@@ -13,7 +13,7 @@ from reprune.planning.sensitivity import Sensitivity
 from reprune.pruning.groups import Analysis
 
 ROUNDS = 5
-CLOSE = 0.9
+CLOSE = 0.93
 """A plan that uses this share of its budget needs no further round."""
 
 Measure = Callable[[Widths], Sequence[float]]
