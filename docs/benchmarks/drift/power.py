@@ -153,7 +153,7 @@ def main():
                         pair = tabular(rng, REFERENCE), tabular(rng, SIZE, **({} if kind == "none" else {kind: amount}))
                     for name in names:
                         scores[name].append(round(float(getattr(detectors, name)(*pair, seed)), 6))
-            path.write_text(json.dumps(found))
+                path.write_text(json.dumps(found))
         report(found, shifts)
 
 
