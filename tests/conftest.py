@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,9 @@ import pytest
 from botocore.config import Config
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests run side by side as there are cores
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # the tests run as a shell's job in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what they start, they send Ctrl-C to
 
 GIVEN_ENDPOINT = "REPRUNE_TEST_S3_ENDPOINT"
 
