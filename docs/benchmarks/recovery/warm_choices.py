@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python docs/benchmarks/recovery/warm_choices.py --seeds 0..2      # goes on where it stopped
 
-A digits champion is made as a cycle makes it, with the widths that one took. Then every split is
+A digits champion is made as a cycle makes it, with the widths of the cycle in warm_start_cut_again.json. Then every split is
 turned by six degrees (drifted.py), and second cycles are made: dense models anew and from the former one's weights,
 candidates from the dense model cut again and from the champion's own weights, at two rates, for fewer and more epochs.
 Each is compared with its dense model and with the champion on test, as the gate does. Lines go to warm_choices.jsonl.
@@ -43,20 +43,7 @@ DIGITS = workload.load("digits")
 TURNED = DIGITS.replace(
     splits={name: f"drifted:{name}" for name in ("train", "validation", "test", "production")}, code=str(HERE)
 )
-WIDTHS = {
-    "conv": 32,
-    "blocks.0.conv1": 16,
-    "blocks.1.conv1": 32,
-    "blocks.2.conv1": 16,
-    "blocks.3.conv1": 32,
-    "blocks.3.conv2": 48,
-    "blocks.4.conv1": 16,
-    "blocks.5.conv1": 16,
-    "blocks.6.conv1": 64,
-    "blocks.6.conv2": 112,
-    "blocks.7.conv1": 8,
-    "blocks.8.conv1": 8,
-}
+WIDTHS = json.loads((HERE / "warm_start_cut_again.json").read_text())["second, warm"]["warm_start"]["round"]["widths"]
 
 DENSE = {"anew": (40, 0.1), "warm, 0.1": (12, 0.1), "warm, 0.03": (12, 0.03)}
 """Epochs and rate of the second dense model."""

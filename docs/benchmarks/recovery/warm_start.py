@@ -4,8 +4,7 @@
 
 Cycle 1 prunes the shipped digits. Then every split is turned by six degrees (drifted.py), and the cycle is run twice
 more on copies of that store: once as it is by default, once with ``warm_start: 0``. The gate's checks of latency do
-not block. A line for each cycle goes to
-warm_start.jsonl.
+not block. A line for each cycle goes to warm_start.jsonl.
 """
 
 import argparse
