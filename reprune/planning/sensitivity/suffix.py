@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from reprune.errors import PruningError
 from reprune.planning.sensitivity.dataflow import Dataflow
-from reprune.planning.sensitivity.results import results_of
+from reprune.planning.sensitivity.layer_outputs import layer_outputs
 from reprune.pruning.capture import as_call, capture, evaluating, leaves, tensors_of
 from reprune.pruning.groups import Analysis
 from reprune.pruning.oracle import ZeroedOut, cells_of, difference
@@ -60,7 +60,7 @@ class SuffixRunner:
 
     Attributes:
         any_size: Whether batches may have other sizes.
-        results: Of layers that need not be run again where they only lose outputs, by node.
+        layer_outputs: Of layers that need not be run again where they only lose outputs, by node.
 
     Raises:
         PruningError: The graph of such a batch differs from the one that was analyzed, or from the model.
@@ -88,7 +88,7 @@ class SuffixRunner:
         self._constants = dict(captured.constants)
         self._constants |= {placeholder: tensors[name].detach() for placeholder, name in captured.tensors.items()}
         self._whole = Stretch(self.flow.nodes)
-        self.results = results_of(analysis)
+        self.layer_outputs = layer_outputs(analysis)
         self._parts = {group.name: Stretch(self._part(group.name)) for group in analysis.groups}
 
     def layers(self, group: str | None = None) -> int:
@@ -135,8 +135,8 @@ class SuffixRunner:
         touched: set[fx.Node] = set()
         for node in self.flow.nodes:
             if any(source.name in zeroing.gone for source in node.all_input_nodes):
-                result = self.results.get(node.name)
-                touched.update(node.users if result and result.reads_all(zeroing) else [node])
+                outputs = self.layer_outputs.get(node.name)
+                touched.update(node.users if outputs and outputs.reads_all(zeroing) else [node])
             if node.name in zeroing.reductions:
                 touched.add(node)
         return self.flow.downstream(touched)
@@ -163,7 +163,7 @@ class Part(ZeroedOut):
 
     def __init__(self, runner: SuffixRunner, keep: Mapping[str, Sequence[int]]) -> None:
         super().__init__(runner.analysis, cells_of(runner.analysis, keep), collect=False)  # run_nodes does
-        self._flow, self._results = runner.flow, runner.results
+        self._flow, self._layer_outputs = runner.flow, runner.layer_outputs
         self._now = Stretch(())
 
     def run_nodes(self, stretch: Stretch, values: Values, wanted: set[fx.Node]) -> Values:
@@ -177,8 +177,8 @@ class Part(ZeroedOut):
         flow, self._now = self._flow, stretch
         self.env = {node: copied(value) if node in flow.scribbled else value for node, value in values.items()}
         for node in self.env.keys() - stretch.inside:
-            if node.name in self._results:
-                self.env[node] = self._results[node.name].zeroed(self.env[node], self)
+            if node.name in self._layer_outputs:
+                self.env[node] = self._layer_outputs[node.name].zeroed(self.env[node], self)
         kept = {node: value for node, value in values.items() if node.op == "placeholder" or node in wanted}
         with torch.no_grad():
             for node in stretch.nodes:

@@ -1,4 +1,4 @@
-"""Results of layers that lose outputs and nothing else: what goes is zeroed in them, and the layer is not run again."""
+"""Outputs of layers that lose some of them and nothing else: those are zeroed, and the layer is not run again."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from reprune.pruning.oracle import ZeroedOut
 
 
 @dataclass(frozen=True)
-class Result:
+class LayerOutputs:
     """Where a layer's outputs lie in its result.
 
     Attributes:
@@ -35,11 +35,11 @@ class Result:
         return value.index_fill(self.dim, torch.from_numpy(gone).to(value.device), 0) if len(gone) else value
 
 
-def results_of(analysis: Analysis) -> dict[str, Result]:
-    """Return the results of all layers whose outputs can go, by the name of the node."""
+def layer_outputs(analysis: Analysis) -> dict[str, LayerOutputs]:
+    """Return where the outputs lie of all layers that can lose some, by the name of the node."""
     found = {}
     for it in analysis.flow.weighings:
         if it.outputs is not None and it.kind in ("linear", "conv", "conv_transpose"):
             behind = it.weight.meta["val"].dim() - 2  # dimensions of the result that follow the outputs
-            found[it.node.name] = Result(it.inputs, it.outputs, -1 - behind)
+            found[it.node.name] = LayerOutputs(it.inputs, it.outputs, -1 - behind)
     return found
