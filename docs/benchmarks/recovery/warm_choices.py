@@ -2,10 +2,11 @@
 
     OMP_NUM_THREADS=1 python docs/benchmarks/recovery/warm_choices.py --seeds 0..2      # goes on where it stopped
 
-A digits champion is made as a cycle makes it, with the widths of the cycle in warm_start_cut_again.json. Then every split is
-turned by six degrees (drifted.py), and second cycles are made: dense models anew and from the former one's weights,
-candidates from the dense model cut again and from the champion's own weights, at two rates, for fewer and more epochs.
-Each is compared with its dense model and with the champion on test, as the gate does. Lines go to warm_choices.jsonl.
+A digits champion is made as a cycle makes it, with the widths of the cycle in warm_start_cut_again.json. Then every
+split is turned by six degrees (drifted.py), and second cycles are made: dense models anew and from the former one's
+weights, candidates from the dense model cut again and from the champion's own weights, at two rates, for fewer and more
+epochs. Each is compared with its dense model and with the champion on test, as the gate does. Lines go to
+warm_choices.jsonl.
 """
 
 import argparse
