@@ -307,17 +307,20 @@ def _configuration(host: str) -> Any:
     given, file = _secret(TOKEN), Path(os.environ.get(TOKEN_FILE) or USUAL_TOKEN_FILE)
     if given or file.is_file():
         config.api_key_prefix["authorization"] = "Bearer"
-        config.api_key["authorization"] = given or _for_header(file.read_text(), f"the token in {file}")
+        config.api_key["authorization"] = given or _token_in(file)
     if not given and file.is_file():
-        config.refresh_api_key_hook = lambda it: it.api_key.update(
-            authorization=_for_header(file.read_text(), f"the token in {file}")
-        )
+        config.refresh_api_key_hook = lambda it: it.api_key.update(authorization=_token_in(file))
     return config
 
 
 def _secret(variable: str) -> str | None:
     """Return a secret for a header from the environment, or None."""
     return _for_header(os.environ.get(variable, ""), variable) or None
+
+
+def _token_in(file: Path) -> str:
+    """Return the token that a file holds now; a cluster writes a new one before the old expires."""
+    return _for_header(file.read_text(), f"the token in {file}")
 
 
 def _for_header(secret: str, origin: str) -> str:
