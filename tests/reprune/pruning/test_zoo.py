@@ -179,7 +179,7 @@ def test_bfloat16_and_no_grad(name):
     inputs = torch.utils._pytree.tree_map(lambda x: x.bfloat16() if x.is_floating_point() else x, inputs)
     try:
         outputs(model, inputs)
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         pytest.skip(f"the dense model has no bfloat16: {error}")
     with torch.no_grad():
         pruned, _ = prune(model, inputs, ratio=0.5)
