@@ -26,5 +26,20 @@ def on_this_machine(workload: Workload) -> dict[str, Path]:
         if Path(where).exists():
             found[key] = Path(where)
         elif code and Path(where).is_relative_to(code):
-            raise InputError(f"{key}: there is no file {where}.", "Name a file beside the workload's, or a URI.")
+            raise _missing(key, where)
     return found
+
+
+def check(workload: Workload) -> None:
+    """Check that all is here that the workload names, as it has to be where steps are processes of this machine.
+
+    Raises:
+        InputError: A file is missing.
+    """
+    for key, where in named(workload).items():
+        if ":" not in where and not Path(where).exists():
+            raise _missing(key, where)
+
+
+def _missing(key: str, where: str) -> InputError:
+    return InputError(f"{key}: there is no file {where}.", "Name a file beside the workload's, or a URI.")

@@ -11,7 +11,7 @@ from typing import Any
 from kfp import local
 
 from reprune.events import VARIABLE, WATCHER, ask_to_stop
-from reprune.pipelines import drift_over_log, recurring
+from reprune.pipelines import drift_over_log, files, recurring
 from reprune.pipelines.containers import Containers
 from reprune.step import METRICS_FOLDER
 from reprune.workload import Workload
@@ -54,7 +54,14 @@ def run(workload: Workload, scratch: Scratch, *, store: str, trigger: str) -> No
         scratch: Where the log, the events and the artifacts go.
         store: URI of the store; a folder must be absolute.
         trigger: What started the run.
+
+    Raises:
+        InputError: A file that the workload names is missing, or this machine cannot serve one of its targets: told
+            now, and not by a step that needs it after hours of training.
     """
+    files.check(workload)
+    for target in workload.target:
+        target.check()
     os.environ.setdefault(METRICS_FOLDER, str(scratch.metrics))
     _watch(scratch)
     _execute(recurring.build(workload, store=store), PROCESSES, scratch, trigger=trigger)

@@ -28,6 +28,10 @@ def variant(project, file, **changes):
     return file
 
 
+def metrics_in(folder):
+    return "".join(path.read_text() for path in folder.glob("*.prom"))
+
+
 @pytest.fixture(scope="module")
 def promoted(project):
     return project.run("workload.yaml")
@@ -59,12 +63,14 @@ def test_the_champion_runs_in_torch_and_in_onnxruntime(project, promoted):
     assert int(done.stdout) == promoted["comparison"][1]["parameters"]
 
 
-def test_the_second_run_has_nothing_to_do_and_changes_nothing(project, promoted):
+def test_the_second_run_has_nothing_to_do_changes_nothing_and_publishes_that_it_succeeded(project, promoted):
     before = registry(project)
-    again = project.run("workload.yaml")
+    textfiles = project.folder / "textfiles"
+    again = project.run("workload.yaml", REPRUNE_METRICS_FOLDER=str(textfiles))
     assert again["outcome"] == "nothing-to-do"
     assert "no drift" in again["reason"]
     assert registry(project) == before
+    assert 'reprune_last_success_timestamp_seconds{workload="shapes"}' in metrics_in(textfiles)
 
 
 def test_a_candidate_that_fails_the_gate_is_rejected_and_the_champion_stays(project, promoted):
@@ -147,30 +153,21 @@ def test_bad_input_is_one_message_and_leaves_the_registry_as_it_was(project, pro
     assert registry(project) == before
 
 
-def test_a_step_that_fails_is_named_with_its_own_error_and_its_log(project, promoted):
+def test_a_step_that_fails_is_named_with_its_own_error_and_its_log_and_the_failure_is_published(project, promoted):
     name = variant(project, "broken.yaml", model="shapes:fragile")
     before = registry(project)
-    done = project("run", name, "--force", code=3)
+    textfiles = project.folder / "textfiles"
+    done = project("run", name, "--force", code=3, REPRUNE_METRICS_FOLDER=str(textfiles))
     told = " ".join(done.stderr.split())
     assert "train" in told and "the eighteenth step is one too many" in told and "log.txt" in told
+    assert 'outcome="failed"' in metrics_in(textfiles)
     assert registry(project) == before
-
-
-def test_metrics_are_published_on_success_and_on_failure(project, promoted):
-    textfiles = project.folder / "textfiles"
-    name = variant(project, "broken.yaml", model="shapes:fragile")
-    project("run", name, "--force", code=3, REPRUNE_METRICS_FOLDER=str(textfiles))
-    written = "".join(path.read_text() for path in textfiles.glob("*.prom"))
-    assert 'outcome="failed"' in written
-    project("run", "workload.yaml", REPRUNE_METRICS_FOLDER=str(textfiles))
-    written = "".join(path.read_text() for path in textfiles.glob("*.prom"))
-    assert 'reprune_last_success_timestamp_seconds{workload="shapes"}' in written
 
 
 def test_a_run_that_is_killed_leaves_the_store_whole_and_the_next_one_goes_on(project, promoted):
     name = variant(project, "slow.yaml", name="killed", train={"epochs": 40})
-    store = project.folder / "killed-store"
-    command = [sys.executable, "-m", "reprune", "run", name, "--store", str(store)]
+    store = project.folder / "reprune-store"
+    command = [sys.executable, "-m", "reprune", "run", name]
     running = subprocess.Popen(command, cwd=project.folder, env=project.environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(store.glob("checkpoints/killed/*/fit*")):
@@ -179,10 +176,10 @@ def test_a_run_that_is_killed_leaves_the_store_whole_and_the_next_one_goes_on(pr
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     time.sleep(2)  # the step notices that nobody watches any more
-    assert not list(store.glob("registry/**/*.json"))
-    done = project.run(name, "--store", store)
+    assert not list(store.glob("registry/killed/**/*.json"))
+    done = project.run(name)
     assert done["outcome"] == "promoted"
-    assert not list(store.glob("checkpoints/**/*.safetensors"))
+    assert not list(store.glob("checkpoints/killed/**/*.safetensors"))
     log = max((project.folder / ".reprune" / "killed").glob("*/events.jsonl")).read_text()
     told = [event.get("text", "") for event in map(json.loads, log.splitlines()) if event["step"] == "train"]
     assert any(text.startswith("epoch 40 of 40") for text in told)
