@@ -21,7 +21,7 @@ from reprune.pruning.capture import tensors_of
 
 Masks = dict[str, Tensor]
 """Parameter → boolean tensor of its shape, True where the weight stays."""
-Ranking = Literal["global", "layer", "row"]
+Ranking = Literal["adaptive", "global", "layer", "row"]
 FORMAT = "reprune-masks-1"
 
 
@@ -36,10 +36,14 @@ def unstructured(scores: dict[str, Tensor], sparsity: float, ranking: Ranking = 
     Args:
         scores: Parameter → a score for each weight, such as ``weight.abs()``.
         sparsity: Share of weights to remove, in [0, 1).
-        ranking: Compare the weights of the whole model, of each layer (a tensor), or of each output row (as Wanda).
+        ranking: Compare the weights of the whole model (``global``), of each ``layer`` (a tensor), or of each output
+            ``row`` (as Wanda); or, ``adaptive``, those of the whole model by what each adds to its layer: its squared
+            score over the sum of those in the layer that are no lower (LAMP; Lee et al. 2021, arXiv:2010.07611). No
+            layer loses all its weights then, as layers of small weights do at high sparsity where the ranking is
+            global. It needs scores that are not negative, such as magnitudes.
 
     Raises:
-        PruningError: The sparsity is impossible.
+        PruningError: The sparsity is impossible, or the ranking is of scores that it cannot take.
     """
     if not 0 <= sparsity < 1:
         raise PruningError(f"A sparsity of {sparsity} is not in [0, 1).", "Pass the share to remove.")
@@ -49,9 +53,20 @@ def unstructured(scores: dict[str, Tensor], sparsity: float, ranking: Ranking = 
         return {name: _best(score.flatten()[None], sparsity).view(score.shape) for name, score in scores.items()}
     if not scores:
         return {}
+    if ranking == "adaptive":
+        scores = {name: _share_of_the_rest(name, score) for name, score in scores.items()}
     together = _best(torch.cat([score.flatten().double() for score in scores.values()])[None], sparsity)[0]
     parts = torch.split(together, [score.numel() for score in scores.values()])
     return {name: part.view(score.shape) for (name, score), part in zip(scores.items(), parts, strict=True)}
+
+
+def _share_of_the_rest(name: str, score: Tensor) -> Tensor:
+    """Return each squared score over the sum of those that are no lower; the highest is 1."""
+    if bool((score < 0).any()):
+        raise PruningError(f"Scores of {name!r} are negative.", "Rank by magnitudes, or choose another ranking.")
+    squared, order = score.flatten().double().square().sort(descending=True, stable=True)
+    share = squared / squared.cumsum(0).clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.empty_like(share).scatter_(0, order, share).view(score.shape)
 
 
 def _best(rows: Tensor, sparsity: float) -> Tensor:

@@ -87,12 +87,14 @@ def _tried(run: Callable[[Study, float], Row], study: Study, level: str) -> Row:
 
 
 def gradual_distilled(study: Study, sparsity: float) -> Row:
-    """Ours: magnitude masks that grow by the cubic schedule while the dense model teaches."""
+    """Ours: masks that grow by the cubic schedule, by adaptive magnitude, while the dense model teaches."""
     model = copy.deepcopy(study.dense)
 
     @contextmanager
     def held(optimizer: torch.optim.Optimizer, steps: int) -> Iterator[None]:
-        with schedules.gradual(model, optimizer, sparsity=sparsity, steps=steps, criterion="magnitude"):
+        with schedules.gradual(
+            model, optimizer, sparsity=sparsity, steps=steps, criterion="magnitude", ranking="adaptive"
+        ):
             yield
 
     spent = study.train(model, study.epochs, taught=True, seed=study.seed, held=held)

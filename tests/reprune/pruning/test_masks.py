@@ -34,6 +34,25 @@ def test_the_highest_scores_stay(sparsity, ranking, seed):
             assert values[stays].min() >= values[~stays].max()
 
 
+@given(st.floats(0, 0.9), st.lists(st.sampled_from([1e-6, 1e-3, 1.0, 1e3]), min_size=2, max_size=4), st.integers(0, 99))
+def test_adaptively_ranked_no_layer_loses_all_and_in_each_the_highest_stay(sparsity, scales, seed):
+    generator = torch.Generator().manual_seed(seed)
+    scores = {str(k): scale * torch.rand(8, 8, generator=generator) for k, scale in enumerate(scales)}
+    kept = masks.unstructured(scores, sparsity, "adaptive")
+    total = sum(score.numel() for score in scores.values())
+    assert sum(int((~mask).sum()) for mask in kept.values()) == int(sparsity * total)
+    for name, score in scores.items():
+        assert kept[name].any()
+        assert kept[name].all() or score[kept[name]].min() >= score[~kept[name]].max()
+
+
+def test_adaptive_ranking_does_not_depend_on_the_scale_of_a_layer():
+    scores = {"a": torch.rand(20, 20), "b": torch.rand(10, 30)}
+    scaled = scores | {"a": 1024 * scores["a"]}
+    for name, mask in masks.unstructured(scores, 0.8, "adaptive").items():
+        assert torch.equal(mask, masks.unstructured(scaled, 0.8, "adaptive")[name])
+
+
 def test_n_of_m_keeps_n_of_every_m():
     scores = {"w": torch.arange(1.0, 9.0)[None] * torch.tensor([[1.0]]), "odd": torch.rand(2, 3)}
     found = masks.n_of_m(scores, 2, 4)
@@ -93,6 +112,7 @@ def test_rewinding_puts_survivors_back_to_where_they_began():
     "call",
     [
         lambda: masks.unstructured({}, 1.0),
+        lambda: masks.unstructured({"movement": torch.tensor([-1.0, 1.0])}, 0.5, "adaptive"),
         lambda: masks.n_of_m({}, 4, 4),
         lambda: masks.apply(model(), {"0.weight": torch.ones(2, 2, dtype=torch.bool)}),
         lambda: masks.apply(model(), {"nothing": torch.ones(2, 2, dtype=torch.bool)}),
