@@ -10,6 +10,10 @@ from reprune.structure import call
 from reprune.tasks import Classification, LanguageModeling, Task
 from reprune.training.relations import Relations
 
+TEMPERATURE, TEMPERATURE_OF_TEXT = 2.0, 1.0
+"""Classes that a teacher is sure of tell more once they are softened. Of the next token it is seldom sure, and softened
+further it says less (docs/benchmarks/recovery.md)."""
+
 
 class Distillation:
     """A training loss that mixes the task's own with the distance to a teacher's outputs.
@@ -18,7 +22,7 @@ class Distillation:
         task: Gives the loss on the labels.
         teacher: The dense model; left in eval mode and without gradients.
         weight: Share of the teacher's term, 0 to 1.
-        temperature: Softening of the logits of both, where the task has logits.
+        temperature: Softening of the logits of both, where the task has logits; by default what suits the task.
         relations: A further term over hidden states of both, added with its own weight.
     """
 
@@ -28,13 +32,13 @@ class Distillation:
         teacher: nn.Module,
         *,
         weight: float,
-        temperature: float,
+        temperature: float | None = None,
         relations: Relations | None = None,
     ) -> None:
         self._task = task
         self._teacher = teacher.eval().requires_grad_(False)
         self._weight = weight
-        self._temperature = temperature
+        self._temperature = temperature or (TEMPERATURE_OF_TEXT if isinstance(task, LanguageModeling) else TEMPERATURE)
         self._relations = relations
 
     def __call__(self, outputs: Any, targets: Any, inputs: Any) -> Tensor:

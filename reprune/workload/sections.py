@@ -129,8 +129,8 @@ class Finetune(Section):
     distillation: float = Field(0.7, ge=0, le=1)
     """Weight of the dense model's own outputs in the loss; the rest is the task's loss on the labels."""
 
-    temperature: float = Field(2.0, gt=0)
-    """Softening of both outputs in the distillation loss."""
+    temperature: float | None = Field(None, gt=0)
+    """Softening of both outputs in the distillation loss; by default 1 for language models, and 2 otherwise."""
 
     match: tuple[str, ...] = ()
     """Modules that return hidden states ``[examples, positions, width]``, such as the layers of a transformer, where
