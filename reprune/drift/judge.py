@@ -36,7 +36,7 @@ JOINT: dict[Group, dict[Method, str]] = {
 """Groups whose numbers are also, or only, looked at together, and how."""
 
 WEIGHTS: dict[Group, dict[Method, float]] = {
-    "inputs": {"location, spread, shape": 2.0, "dependence": 0.3, "summed bins": 0.3}
+    "inputs": {"location, spread, shape": 4.0, "dependence": 0.3, "summed bins": 0.3}
 }
 """Weights of tests among the false alarms of their group, where they are not 1. Inputs move column by column most
 often, and what only shows in many of them together shows clearly once it is there."""

@@ -40,10 +40,10 @@ class LocationSpreadShape:
     The largest of three squared statistics, each about 1 by chance. That of location is van der Waerden's; that of
     spread is Klotz's (1962, Annals of Mathematical Statistics 33:498), without which few changes of spread would be
     found. They are sums of normal scores and of their squares: where the column is normal, as powerful as the best
-    tests of its mean and its variance. That of shape is the largest difference of the distribution functions, each
-    standardized (Anderson & Darling, 1952, Annals of Mathematical Statistics 23:193), which sees any difference, and
-    soon that a tail is empty. Since locations change most often, the other two have a tenth of the false alarms, that
-    of shape divided among the places at which it looks.
+    tests of its mean and its variance. That of shape is the largest likelihood ratio of the distribution functions
+    (Berk & Jones, 1979, Zeitschrift für Wahrscheinlichkeitstheorie und verwandte Gebiete 47:47), which sees any
+    difference, and soonest that a tail is empty. Since locations change most often, the other two have a tenth of the
+    false alarms, that of shape divided among the places at which it looks.
 
     The functions are compared at the column's own values where those are few (pixels, counts), and at quantiles of the
     pooled column otherwise. A missing value counts as one above all others, so values that go missing are drift like
@@ -63,11 +63,10 @@ class LocationSpreadShape:
         places = np.array([len(t) for t in thresholds])
         self._starts = np.cumsum([0, *places[:-1]])
         below = np.concatenate([column[None, :] <= t[:, None] for column, t in zip(values.T, thresholds, strict=True)])
-        share = below.mean(axis=1)
+        self._share = share = below.mean(axis=1)
         ends = np.append(self._starts[1:], len(share)) - 1
         mass = np.concatenate([np.diff(part, prepend=0) for part in np.split(share, self._starts[1:])])
-        # A constant column has one threshold, at the end, where both functions are 1 and nothing can differ.
-        self._weights = _precision(share)
+        self._below = below.sum(axis=1)
         self._shape = (RARER + 2 * np.log(places)).astype(np.float32)
         chosen = np.isin(np.repeat(np.arange(len(thresholds)), places), together)
         self._together, self._ends = bool(len(together)), ends
@@ -80,9 +79,12 @@ class LocationSpreadShape:
         """Return the statistic of each column, and last that of the columns together, if there are any."""
         sums, columns, scale = windows @ self._rows, len(self._starts), unit(windows)
         functions, location, spread = np.split(sums, [-2 * columns, -columns], axis=1)
-        shape = np.maximum.reduceat(np.square(functions) * self._weights, self._starts, axis=1)
+        size = windows.sum(axis=1, keepdims=True).astype(np.intp)
+        below = np.rint(functions + size * self._share).astype(np.intp)
+        ratios = likelihood_ratio(below, size, self._below, windows.shape[1])
+        shape = np.maximum.reduceat(ratios, self._starts, axis=1)
         found = np.maximum(np.square(location) * scale, np.square(spread) * scale - RARER)
-        found = np.maximum(found, shape * scale - self._shape)
+        found = np.maximum(found, shape - self._shape)
         if not self._together:
             return found
         inside = np.diff(functions, axis=1, prepend=0)
@@ -119,6 +121,26 @@ class ChiSquare:
         """Return the statistic for each labelling, ``[labellings, 1]``."""
         squared = np.square(windows @ self._rows)
         return (squared @ self._weights + (squared * self._residuals).max(axis=1))[:, None] * unit(windows)
+
+
+def likelihood_ratio(
+    found: NDArray[np.intp], window: NDArray[np.intp], both: NDArray[np.intp], rows: int
+) -> NDArray[np.float64]:
+    """Return twice the log-likelihood ratio of unequal shares in both samples to equal ones, about 1 by chance.
+
+    It is far greater than the squared standardized difference where either sample has none.
+
+    Args:
+        found: How many of the window are there, ``[labellings, places]``.
+        window: Rows of the window, ``[labellings, 1]``.
+        both: How many of both samples are there, ``[places]``.
+        rows: Of both samples.
+    """
+    counts = np.arange(rows + 1, dtype=np.float64)
+    x_log_x: NDArray[np.float64] = special.xlogy(counts, counts)
+    cells = x_log_x[found] + x_log_x[window - found] + x_log_x[both - found] + x_log_x[rows - window - both + found]
+    margins = x_log_x[window] + x_log_x[rows - window] + x_log_x[both] + x_log_x[rows - both] - x_log_x[rows]
+    return 2 * (cells - margins)
 
 
 def normal_scores(values: Array) -> Array:

@@ -73,12 +73,16 @@ def test_bins_of_all_columns_are_summed_as_if_each_were_a_category():
 
 
 def test_a_column_is_told_by_the_largest_of_location_spread_and_shape():
-    """Each the square of a standardized difference of means; less 2 log 10 where it is not of location."""
+    """Squares of a standardized difference of means, and a likelihood ratio; less 2 log 10 where not of location."""
     rng = np.random.default_rng(0)
     window = np.repeat([False, True], [REFERENCE, WINDOW])
 
     def squared(rows):
         return (rows[window].mean() - rows[~window].mean()) ** 2 / rows.var() / (1 / REFERENCE + 1 / WINDOW)
+
+    def ratio(rows):
+        table = [[rows[part].sum(), (~rows[part]).sum()] for part in (window, ~window)]
+        return stats.chi2_contingency(table, correction=False, lambda_="log-likelihood").statistic
 
     largest = set()
     for change in (lambda x: x + 1, lambda x: 1.5 * x, lambda x: np.minimum(x, 2)):
@@ -86,7 +90,7 @@ def test_a_column_is_told_by_the_largest_of_location_spread_and_shape():
         column[window] = change(column[window])
         column = column.round()
         scores, levels = normal_scores(column[:, None])[:, 0], np.unique(column)[:-1]
-        shape = max(squared(column <= level) for level in levels) - 2 * np.log(10 * len(levels))
+        shape = max(ratio(column <= level) for level in levels) - 2 * np.log(10 * len(levels))
         expected = [squared(scores), squared(np.square(scores)) - 2 * np.log(10), shape]
         found = LocationSpreadShape(column[:, None])(window[None].astype(np.float32))[0, 0]
         assert found == pytest.approx(max(expected), rel=1e-3)
