@@ -178,7 +178,8 @@ def rounds_distilled(study: Study, speed_up: float) -> Row:
         clock=time.perf_counter,
     )
     most = cost.of(0, study.epochs / 2)
-    loop = Loop(parts, Limits(epochs=each, drop=0.05, cost=cost, most=most), Following())
+    limits = Limits(epochs=each, drop=1.0, cost=cost, most=most)  # no floor: all ways are cut to the same widths
+    loop = Loop(parts, limits, Following())
     outcome = loop.run(study.dense, judge(study.dense), widths, progress=Progress())
     model = outcome.model
     spent = study.train(model, study.epochs - used, taught=True, seed=study.seed)
