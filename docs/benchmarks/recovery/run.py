@@ -4,7 +4,8 @@
 
 WORKLOAD is digits or stdlib-text. Each cell (seed, level, method) is one line of results.jsonl beside this file; cells
 that are there already are passed over, so that a run may be cut short and taken up again. Levels are shares of weights
-removed (0.5, 0.8, 0.9, 0.95), or measured speed-ups (2x, 4x, 8x) by cut channels.
+removed (0.5, 0.8, 0.9, 0.95), or measured speed-ups (2x, 4x, 8x) by cut channels. With another temperature, the ways
+that have a teacher are run again, for temperature.jsonl.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from reprune.pruning.rounds import Judgement, Measured
 from reprune.training.evaluate import losses, scores
 
 RESULTS = Path(__file__).with_name("results.jsonl")
+OTHER_TEMPERATURE = Path(__file__).with_name("temperature.jsonl")
 LEVELS = ("0.5", "0.8", "0.9", "0.95", "2x", "4x", "8x")
 EPOCHS = {"digits": 40, "stdlib-text": 4}
 """Of recovery: those that the shipped workload fine-tunes for."""
@@ -50,18 +52,21 @@ def main() -> None:
     parser.add_argument("--seeds", default="1..5")
     parser.add_argument("--levels", default=",".join(LEVELS))
     parser.add_argument("--epochs", type=int, help="fewer, to try the script; kept apart from the results")
+    parser.add_argument("--temperature", type=float, help="of the teacher, in place of the workload's")
     given = parser.parse_args()
     torch.set_num_threads(1)
     first, _, last = given.seeds.partition("..")
-    results = RESULTS if given.epochs is None else RESULTS.with_name("tried.jsonl")
+    results = OTHER_TEMPERATURE if given.temperature else RESULTS
+    results = results if given.epochs is None else RESULTS.with_name("tried.jsonl")
+    other = {"temperature": given.temperature} if given.temperature else {}
     epochs = given.epochs or EPOCHS[given.workload]
     done = {_key(json.loads(line)) for line in results.read_text().splitlines()} if results.exists() else set()
     for seed in range(int(first), int(last or first) + 1):
-        study = Study(given.workload, seed, epochs)
+        study = Study(given.workload, seed, epochs, **other)
         for level in given.levels.split(","):
             for method, run in (CHANNELS if level.endswith("x") else WEIGHTS).items():
-                row: Row = {"workload": given.workload, "seed": seed, "level": level, "method": method}
-                if _key(row) in done:
+                row: Row = {"workload": given.workload, "seed": seed, "level": level, "method": method} | other
+                if _key(row) in done or (other and "distillation" not in method):
                     continue
                 started = time.perf_counter()
                 row |= {"dense": study.judge(study.dense)} | _tried(run, study, level)
@@ -72,8 +77,8 @@ def main() -> None:
                 print(f"{given.workload} seed {seed}, {level}, {method}: {shown}", flush=True)
 
 
-def _key(row: Row) -> tuple[str, int, str, str]:
-    return row["workload"], row["seed"], row["level"], row["method"]
+def _key(row: Row) -> tuple[Any, ...]:
+    return row["workload"], row["seed"], row["level"], row["method"], row.get("temperature")
 
 
 def _tried(run: Callable[[Study, float], Row], study: Study, level: str) -> Row:

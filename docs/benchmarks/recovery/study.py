@@ -41,11 +41,13 @@ class Study:
         name: Of the workload.
         seed: Of its weights and of the order of its examples.
         epochs: Of recovery, in each cell.
+        temperature: Of the teacher, where it is not the workload's.
     """
 
     name: str
     seed: int
     epochs: int
+    temperature: float | None = None
 
     @cached_property
     def workload(self) -> workload.Workload:
@@ -133,7 +135,7 @@ class Study:
         """
         settings, started = self.workload.train, time.process_time()
         weight = self.workload.finetune.distillation if taught else 0.0
-        temperature = self.workload.finetune.temperature
+        temperature = self.temperature or self.workload.finetune.temperature
         loss = Distillation(self.task, copy.deepcopy(self.dense), weight=weight, temperature=temperature)
         peak = self.workload.finetune.learning_rate or settings.learning_rate / 3
         optimizer = _optimizer(model, settings.optimizer, peak, settings.weight_decay)
