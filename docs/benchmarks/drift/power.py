@@ -5,8 +5,8 @@
 
 Every detector's score is set against the 5 % quantile of its own scores on windows without drift, so that all alarm
 equally often where nothing moved. All see the same windows, so the difference between reprune and the best of the
-others is tested by McNemar's test. What is done is kept in power.json, so the script can be stopped and run again.
-The windows differ from those that reprune's tests were chosen on (SERIES).
+others is tested by McNemar's test. What is done is kept in power-tabular.json and power-images.json, so the script can
+be stopped and run again. The windows differ from those that reprune's tests were chosen on (SERIES).
 """
 
 import argparse
