@@ -1,10 +1,13 @@
 """The pipeline on this machine, through kfp.local and without a server: a process a step, or a container a step."""
 
+import builtins
 import contextlib
+import logging
 import os
 import secrets
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +115,29 @@ def _watch(scratch: Scratch) -> None:
     os.environ[WATCHER] = str(os.getpid())
 
 
+@contextlib.contextmanager
+def _own_output() -> Iterator[None]:
+    """Give this process its print and its log back, which kfp's runner replaces.
+
+    Of two steps side by side the second takes what the first has put there for the original, and puts that back: an
+    indented print, and a log that writes to a file that is closed by then.
+    """
+    printing, root = builtins.print, logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    try:
+        yield
+    finally:
+        builtins.print, root.handlers[:] = printing, handlers
+        root.setLevel(level)
+
+
 def _execute(pipeline: Any, runner: Any, scratch: Scratch, **arguments: str) -> None:
-    with scratch.log.open("w", buffering=1) as log, contextlib.redirect_stdout(log), warnings.catch_warnings():
+    with (
+        scratch.log.open("w", buffering=1) as log,
+        contextlib.redirect_stdout(log),
+        _own_output(),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         local.init(runner=runner, pipeline_root=str(scratch.artifacts), raise_on_error=False)
         try:

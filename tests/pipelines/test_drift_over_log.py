@@ -1,6 +1,8 @@
 """A log of predictions, judged shard by shard through Kubeflow Pipelines' local runner."""
 
+import builtins
 import json
+import logging
 
 import numpy as np
 import pandas as pd
@@ -68,9 +70,11 @@ def test_a_log_of_no_champion_is_refused_before_anything_starts(project):
 
 def test_three_shards_of_two_files_are_judged_as_the_log_at_once(project):
     command = ["drift", "shop.yaml", "--log", "log", "--shards", "3", "--store", "store", "--json"]
+    output = (builtins.print, logging.root.level, *logging.root.handlers)
     found = CliRunner().invoke(app, command, catch_exceptions=False)
     assert found.exit_code == 1, found.output
     report = json.loads(found.stdout)
+    assert (builtins.print, logging.root.level, *logging.root.handlers) == output, "two steps ran side by side"
 
     whole = standalone.compare(
         "shop",
