@@ -37,10 +37,11 @@ def unstructured(scores: dict[str, Tensor], sparsity: float, ranking: Ranking = 
         scores: Parameter → a score for each weight, such as ``weight.abs()``.
         sparsity: Share of weights to remove, in [0, 1).
         ranking: Compare the weights of the whole model (``global``), of each ``layer`` (a tensor), or of each output
-            ``row`` (as Wanda); or, ``adaptive``, those of the whole model by what each adds to its layer: its squared
-            score over the sum of those in the layer that are no lower (LAMP; Lee et al. 2021, arXiv:2010.07611). No
-            layer loses all its weights then, as layers of small weights do at high sparsity where the ranking is
-            global. It needs scores that are not negative, such as magnitudes.
+            ``row`` (as Wanda); or, ``adaptive``, those of the whole model by what each adds to its row: its squared
+            score over the sum of those in the row that are no lower. That is LAMP (Lee et al. 2021, arXiv:2010.07611)
+            with rows for its layers: none loses all its weights, as layers of small weights do at high sparsity where
+            the ranking is global, and classes of small weights where it is by layers
+            (docs/benchmarks/recovery.md). It needs scores that are not negative, such as magnitudes.
 
     Raises:
         PruningError: The sparsity is impossible, or the ranking is of scores that it cannot take.
@@ -61,12 +62,12 @@ def unstructured(scores: dict[str, Tensor], sparsity: float, ranking: Ranking = 
 
 
 def _share_of_the_rest(name: str, score: Tensor) -> Tensor:
-    """Return each squared score over the sum of those that are no lower; the highest is 1."""
+    """Return each squared score over the sum of those in its row that are no lower; the highest is 1."""
     if bool((score < 0).any()):
         raise PruningError(f"Scores of {name!r} are negative.", "Rank by magnitudes, or choose another ranking.")
-    squared, order = score.flatten().double().square().sort(descending=True, stable=True)
-    share = squared / squared.cumsum(0).clamp(min=torch.finfo(torch.float64).tiny)
-    return torch.empty_like(share).scatter_(0, order, share).view(score.shape)
+    squared, order = score.flatten(1).double().square().sort(dim=1, descending=True, stable=True)
+    share = squared / squared.cumsum(1).clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.empty_like(share).scatter_(1, order, share).view(score.shape)
 
 
 def _best(rows: Tensor, sparsity: float) -> Tensor:
