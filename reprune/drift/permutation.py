@@ -6,13 +6,14 @@ largest observed (Westfall & Young, 1993, "Resampling-based multiple testing", m
 exactly, at any sample size, with ties and correlated tests, where Holm's correction of asymptotic p-values would be
 too timid for correlated pixels and wrong for tied ones.
 
-Tests are of kinds, and kinds belong to groups. Each group has the same share of the false alarms, and each kind a share
-of its group's by its weight: otherwise a hundred pixels would leave nothing for the one test of their correlations, or
-of the predicted class. Tests of one kind that are correlated, and so say the same, cost what they say once.
+Tests are of kinds, and kinds belong to groups. Each group has a share of the false alarms by its weight, and each kind
+a share of its group's by its own: otherwise a hundred pixels would leave nothing for the one test of their
+correlations, or of the predicted class. Tests of one kind that are correlated, and so say the same, cost what they say
+once.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,6 +66,7 @@ def calibrate(
     window: int,
     false_alarm_rate: float,
     seed: int,
+    groups: Mapping[str, float] | None = None,
 ) -> Calibrated:
     """Compare statistics of pooled examples with their joint permutation null.
 
@@ -75,6 +77,7 @@ def calibrate(
         window: Examples of the window.
         false_alarm_rate: Chance that any statistic exceeds its threshold while nothing drifted.
         seed: Seed of the deals.
+        groups: Weights of groups among all false alarms, where they are not 1.
     """
     deals = permutations(false_alarm_rate)
     rng = np.random.default_rng(seed)
@@ -85,7 +88,7 @@ def calibrate(
     values = np.concatenate(rows).astype(np.float64)
 
     surprise, scales = _one_scale(values)
-    handicaps = _handicaps(surprise, kinds, false_alarm_rate)
+    handicaps = _handicaps(surprise, kinds, groups or {}, false_alarm_rate)
     surprise -= handicaps
     largest = np.sort(surprise[1:].max(axis=1))[::-1]
     beyond = math.floor(false_alarm_rate * (deals + 1))
@@ -132,18 +135,23 @@ class _Gamma:
         return special.gammainccinv(self.shape, np.exp(-np.maximum(surprise, 0))) * self.scale
 
 
-def _handicaps(surprise: NDArray[np.float64], kinds: Sequence[Kind], rate: float) -> NDArray[np.float64]:
-    """Return what is taken off each surprise, so that each group is beyond 0 as often, and each kind by its weight.
+def _handicaps(
+    surprise: NDArray[np.float64], kinds: Sequence[Kind], groups: Mapping[str, float], rate: float
+) -> NDArray[np.float64]:
+    """Return what is taken off each surprise, so that groups, and kinds in them, are beyond 0 by their weights.
 
     What was observed is counted as one deal more, so that it is treated like every other.
     """
     members = {kind: [k for k, other in enumerate(kinds) if other == kind] for kind in kinds}
     largest = {kind: surprise[:, tests].max(axis=1) for kind, tests in members.items()}
     alone = {kind: float(np.quantile(values, 1 - rate)) - math.log(kind.weight) for kind, values in largest.items()}
-    groups: dict[str, list[NDArray[np.float64]]] = {}
+    reached: dict[str, list[NDArray[np.float64]]] = {}
     for kind, values in largest.items():
-        groups.setdefault(kind.group, []).append(values - alone[kind])
-    together = {group: float(np.quantile(np.max(values, axis=0), 1 - rate)) for group, values in groups.items()}
+        reached.setdefault(kind.group, []).append(values - alone[kind])
+    together = {
+        group: float(np.quantile(np.max(values, axis=0), 1 - rate)) - math.log(groups.get(group, 1.0))
+        for group, values in reached.items()
+    }
     return np.array([alone[kind] + together[kind.group] for kind in kinds])
 
 

@@ -18,8 +18,10 @@ def labellings(rng, count=3):
     return np.stack([rng.permuted(observed) for _ in range(count)])
 
 
-def calibrated(statistics, kinds, *, rate=0.05, seed=0):
-    return calibrate(statistics, kinds, reference=REFERENCE, window=WINDOW, false_alarm_rate=rate, seed=seed)
+def calibrated(statistics, kinds, *, rate=0.05, seed=0, groups=None):
+    return calibrate(
+        statistics, kinds, reference=REFERENCE, window=WINDOW, false_alarm_rate=rate, seed=seed, groups=groups
+    )
 
 
 def share_found(statistic, draw, trials=20):
@@ -112,6 +114,14 @@ def test_kinds_have_false_alarms_by_their_weights():
         calibrated(statistics, [Kind("inputs", "one"), Kind("inputs", "other", weight)]).thresholds
         for weight in (1.0, 0.1)
     )
+    assert apart[0] < alike[0] and apart[1] > 1.3 * alike[1]
+
+
+def test_groups_have_false_alarms_by_their_weights():
+    values = np.random.default_rng(0).normal(size=(REFERENCE + WINDOW, 2))
+    statistics = [LocationSpreadShape(values[:, [k]]) for k in (0, 1)]
+    kinds = [Kind("inputs", "one"), Kind("predictions", "one")]
+    alike, apart = (calibrated(statistics, kinds, groups=given).thresholds for given in (None, {"predictions": 0.1}))
     assert apart[0] < alike[0] and apart[1] > 1.3 * alike[1]
 
 
