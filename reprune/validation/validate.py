@@ -5,9 +5,11 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from reprune import digest
-from reprune.data import Data, tensors
+from reprune.data import Data
+from reprune.validation.examples import leaves
 from reprune.validation.preflight import Split, preflight, read
 from reprune.validation.result import Validation
 from reprune.workload import Workload
@@ -85,10 +87,14 @@ def _is_random(dataset: Any) -> bool:
     """Return whether a dataset gives other inputs each time, as augmentation does."""
     if not hasattr(dataset, "__getitem__"):
         return False
+
+    def asked(index: int) -> dict[str, Tensor]:
+        return leaves(dataset[index][0], "input", where=f"example {index} of train")
+
     return any(
-        not torch.equal(first, second)
+        not torch.equal(asked(index)[key], first)
         for index in range(min(len(dataset), ASKED_TWICE))
-        for first, second in zip(tensors(dataset[index][0]), tensors(dataset[index][0]), strict=True)
+        for key, first in asked(index).items()
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from torch.utils.data import TensorDataset
 
@@ -40,6 +41,19 @@ def test_the_page_is_whole_in_itself(digits):
 def test_nothing_is_printed(project, capfd):
     validate(project())
     assert capfd.readouterr() == ("", "")
+
+
+def test_arrays_and_numbers_do_as_well_as_tensors(project, tmp_path):
+    """As a dataset of one's own yields them, or a file for the train split."""
+    of_arrays = """
+        def load(split):
+            return [(row.numpy(), int(label)) for row, label in zip(*tensors(split))]
+        """
+    found = validate(project(of_arrays))
+    inputs = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    np.savez(tmp_path / "train.npz", inputs=inputs, targets=np.arange(60) % 3)
+    assert found.expectations == validate(project()).expectations
+    assert validate(project(of_arrays, splits={"train": str(tmp_path / "train.npz")})).expectations["critical"]
 
 
 def test_another_unit_and_a_skewed_balance_are_warnings(project):
