@@ -26,21 +26,18 @@ def main() -> None:
 
 
 def _table(rows: list[dict], quantity: str) -> str:
-    """Return what was lost against dense, in points of the score or in nats, mean and spread over the seeds."""
+    """Return what was lost against dense, in points or nats, over the seeds in which every way was run."""
     scale, sign = (100, 1) if quantity == "score" else (1, -1)
-    lost: dict[tuple[str, str], list[float]] = defaultdict(list)
-    impossible = defaultdict(int)
+    found: dict[tuple[str, int], dict[str, float | None]] = defaultdict(dict)
     for row in rows:
-        cell = row["level"], row["method"]
-        if quantity not in row:
-            impossible[cell] += 1
-            continue
-        lost[cell].append(sign * scale * (row["dense"][quantity] - row[quantity]))
+        lost = sign * scale * (row["dense"][quantity] - row[quantity]) if quantity in row else None
+        found[row["level"], row["seed"]][row["method"]] = lost
     out = [f"| level | seeds | {' | '.join(METHODS)} |", "|---|---|" + "---|" * len(METHODS)]
     for level in LEVELS:
-        cells = [lost[level, method] for method in METHODS]
-        if any(cells) or any(impossible[level, method] for method in METHODS):
-            out.append(f"| {_named(level)} | {max(map(len, cells))} | {' | '.join(_cell(it, cells) for it in cells)} |")
+        seeds = [it for (of, _), it in sorted(found.items()) if of == level and set(it) == set(METHODS)]
+        if seeds:
+            cells = [[value for it in seeds if (value := it[method]) is not None] for method in METHODS]
+            out.append(f"| {_named(level)} | {len(seeds)} | {' | '.join(_cell(it, cells) for it in cells)} |")
     return "\n".join(out) if len(out) > 2 else "Not measured yet."
 
 
