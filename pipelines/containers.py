@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Mapping
+from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from reprune import __version__, versions
 from reprune.errors import InputError, StepError
 from reprune.pipelines import files
+from reprune.step import GRACE_SECONDS
 from reprune.steps.publish_metrics import PUSHGATEWAY
 from reprune.workload import Workload
 
@@ -101,12 +103,19 @@ class Containers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Stop what still runs of this run, and tell what the engine refused."""
+        """Stop what still runs of this run, and tell what the engine refused.
+
+        The run has asked its steps to keep what they have and end; what has not after a while is killed.
+        """
         from docker.errors import APIError, DockerException
 
         for container in self._client.containers.list(filters={"label": f"{LABEL}={self._name}"}):
             with contextlib.suppress(APIError):  # it has ended meanwhile
-                container.kill()
+                try:
+                    container.stop(timeout=ceil(GRACE_SECONDS))
+                except BaseException:  # a second Ctrl-C does not wait
+                    container.kill()
+                    raise
         self._client.close()
         if isinstance(error, DockerException):
             told = getattr(error, "explanation", None) or error

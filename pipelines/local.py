@@ -66,7 +66,7 @@ def run(workload: Workload, scratch: Scratch, *, store: str, trigger: str) -> No
     for target in workload.target:
         target.check()
     os.environ.setdefault(METRICS_FOLDER, str(scratch.metrics))
-    _watch(scratch)
+    _watch(scratch, process=True)
     _execute(recurring.build(workload, store=store), PROCESSES, scratch, trigger=trigger)
 
 
@@ -80,7 +80,7 @@ def judge_log(workload: Workload, scratch: Scratch, *, store: str, log: str, sha
         log: URI of the log; a folder must be absolute.
         shards: How many steps read it; two at a time.
     """
-    _watch(scratch)
+    _watch(scratch, process=True)
     _execute(drift_over_log.build(workload, store=store, log=log, shards=shards), PROCESSES, scratch)
 
 
@@ -102,17 +102,22 @@ def run_in_containers(
     """
     metrics = Path(os.environ.get(METRICS_FOLDER, scratch.metrics)).resolve()
     scratch.artifacts.mkdir()  # the engine would make it root's
-    own = {VARIABLE: str(scratch.events), METRICS_FOLDER: str(metrics)}
+    _watch(scratch, process=False)
     with Containers(workload, store=store, folder=scratch.folder, writable=(metrics,)) as containers:
-        pipeline = recurring.build(workload, store=store, image=image, environment=containers.environment(own))
+        pipeline = recurring.build(
+            workload, store=store, image=image, environment=containers.environment({METRICS_FOLDER: str(metrics)})
+        )
         containers.check(recurring.images(pipeline))
         _execute(pipeline, containers.runner(), scratch, trigger=trigger)
 
 
-def _watch(scratch: Scratch) -> None:
-    """Let the steps' processes tell this one how far they are, and end with it or when it asks them to."""
+def _watch(scratch: Scratch, *, process: bool) -> None:
+    """Let the steps tell how far they are and end when asked to; as processes of this machine, also with this one."""
     os.environ[VARIABLE] = str(scratch.events)
-    os.environ[WATCHER] = str(os.getpid())
+    if process:
+        os.environ[WATCHER] = str(os.getpid())
+    else:
+        os.environ.pop(WATCHER, None)
 
 
 @contextlib.contextmanager

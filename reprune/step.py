@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from reprune import entrypoints, packing, versions
 from reprune.errors import Evicted, RepruneError
-from reprune.events import WATCHER, Events, is_asked_to_stop
+from reprune.events import VARIABLE, WATCHER, Events, is_asked_to_stop
 from reprune.registry import Registry
 from reprune.store import Store, open_store
 from reprune.workload import Workload, parse
@@ -195,16 +195,16 @@ def _end_with_watcher() -> None:
     """On a laptop, end when the run that started this step is gone, or asks for it: nobody would use its result.
 
     It ends as on a machine that is taken away, so a training keeps its last step. A Ctrl-C, which a terminal sends to
-    both, is for the run alone to act on.
+    both, is for the run alone to act on. From within a container, the run's process cannot be seen, only what it asks.
     """
-    watcher = os.environ.get(WATCHER)
-    if watcher is None:
+    if VARIABLE not in os.environ:
         return
+    watcher = os.environ.get(WATCHER)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
-        while _is_alive(int(watcher)) and not is_asked_to_stop():
+        while (watcher is None or _is_alive(int(watcher))) and not is_asked_to_stop():
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)

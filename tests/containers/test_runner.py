@@ -4,6 +4,8 @@ import io
 import json
 import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,13 @@ def variant(caller, file, **changes):
     raw = yaml.safe_load((caller.folder / "workload.yaml").read_text()) | changes
     (caller.folder / file).write_text(yaml.safe_dump(raw))
     return file
+
+
+def texts(caller, name):
+    """Return what the steps of the last run of a workload told."""
+    folder = max((caller.folder / ".reprune" / name).iterdir())
+    events = map(json.loads, (folder / "events.jsonl").read_text().splitlines())
+    return [event.get("text") or event.get("message") or "" for event in events]
 
 
 def registry(caller):
@@ -95,6 +104,28 @@ def test_the_loop_rejects_and_the_champion_stays(caller, promoted):
     rejected = caller.run(strict, "--force", code=1)
     assert rejected["outcome"] == "rejected" and rejected["reasons"]
     assert registry(caller) == before
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_keeps_its_last_step_leaves_no_container_and_goes_on(engine, caller, promoted):
+    name = variant(caller, "long.yaml", name="interrupted", train={"epochs": 200})
+    store = caller.folder / "interrupted-store"
+    running = caller.start("run", name, "--runner", "docker", "--store", store)
+    deadline = time.monotonic() + 300
+    while not list(store.glob("checkpoints/interrupted/*/fit*")):
+        assert running.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)
+    out, _ = running.communicate(timeout=120)
+    assert running.returncode == 130 and "goes on from there" in " ".join(out.split())
+    assert not engine.containers.list(all=True, filters={"label": "dev.reprune.run"}), "containers were left behind"
+    assert "everything up to there is kept" in texts(caller, "interrupted")[-1], (
+        "the training's last step, as on SIGTERM"
+    )
+    assert caller.run(name, "--store", store)["outcome"] == "promoted"
+    told = texts(caller, "interrupted")
+    assert any("epoch 200 of 200" in text for text in told)
+    assert not any("epoch 1 of 200" in text for text in told), "a finished epoch was done again"
 
 
 @pytest.mark.slow

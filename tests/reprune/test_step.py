@@ -20,16 +20,16 @@ STEP = """
     """
 
 
-@pytest.mark.parametrize("how", ["asked", "watcher gone"])
+@pytest.mark.parametrize("how", ["asked", "asked in a container", "watcher gone"])
 def test_a_step_gets_sigterm_when_its_run_is_over(tmp_path, monkeypatch, how):
     watcher = subprocess.Popen(["sleep", "60"])
     monkeypatch.setenv(VARIABLE, str(tmp_path / "events.jsonl"))
-    environment = os.environ | {WATCHER: str(watcher.pid)}
+    environment = os.environ | ({} if how == "asked in a container" else {WATCHER: str(watcher.pid)})
     command = [sys.executable, "-c", textwrap.dedent(STEP)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as step:
         assert step.stdout.readline() == "ready\n"
         step.send_signal(signal.SIGINT)  # a terminal sends Ctrl-C to every process of the run
-        if how == "asked":
+        if how.startswith("asked"):
             ask_to_stop()
         else:
             watcher.kill()
