@@ -4,6 +4,7 @@ A mask says which weights stay. The dense weights are not touched until a mask i
 again at another sparsity, or a retrained one by an old mask. Zeros alone make nothing faster on a dense runtime.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,13 +188,15 @@ def load(path: str | Path) -> Masks:
             if metadata.get("format") != FORMAT:
                 raise PruningError(f"{path} holds no masks.", "Name a file written by masks.save.")
             return {name: _unpacked(file.get_tensor(name), metadata[f"shape:{name}"]) for name in file.keys()}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError, KeyError) as error:
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise PruningError(f"{path} cannot be read as masks: {error}.", "Name a file written by masks.save.") from None
 
 
 def _unpacked(bits: "np.ndarray[tuple[int], np.dtype[np.uint8]]", shape: str) -> Tensor:
     size = [int(n) for n in shape.split(",")]
-    return torch.from_numpy(np.unpackbits(bits, count=int(np.prod(size))).astype(bool)).view(size)
+    if min(size) < 0 or bits.dtype != np.uint8 or bits.shape != (-(-math.prod(size) // 8),):
+        raise ValueError(f"{bits.dtype} of shape {list(bits.shape)} holds no mask of shape {size}")
+    return torch.from_numpy(np.unpackbits(bits, count=math.prod(size)).astype(bool)).view(size)
 
 
 @torch.no_grad()

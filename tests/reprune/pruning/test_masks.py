@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 from torch import nn
 
 from reprune.errors import PruningError
@@ -77,6 +79,23 @@ def test_masks_survive_the_disk_at_a_bit_a_weight(tmp_path):
     found = masks.load(tmp_path / "masks.safetensors")
     assert torch.equal(found["w"], kept["w"])
     assert (tmp_path / "masks.safetensors").stat().st_size < 801_000 / 8 + 500
+
+
+@pytest.mark.parametrize(
+    ("bits", "shape"),
+    [
+        (np.zeros(1, np.uint8), "3,4"),
+        (np.zeros(2, np.uint8), "-3,-4"),
+        (np.zeros(2, np.uint8), "3,many"),
+        (np.zeros((2, 1), np.uint8), "3,4"),
+        (np.zeros(2, np.float32), "3,4"),
+    ],
+)
+def test_a_file_from_a_stranger_that_says_of_itself_what_is_not_so_is_refused(tmp_path, bits, shape):
+    path = tmp_path / "masks.safetensors"
+    save_file({"weight": bits}, path, metadata={"format": masks.FORMAT, "shape:weight": shape})
+    with pytest.raises(PruningError, match="cannot be read as masks"):
+        masks.load(path)
 
 
 def test_removed_weights_stay_at_zero_while_the_others_learn():
