@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "recovery.md"
 METHODS = ("iterative + distillation", "one-shot", "one-shot + distillation", "plain iterative")
 WORKLOADS = ("digits", "stdlib-text")
-LEVELS = ("0.5", "0.8", "0.9", "0.95", "2x", "4x", "8x")
+LEVELS = ("0.5", "0.8", "0.9", "0.95", "0.98", "0.99", "2x", "4x", "8x")
 
 
 def main() -> None:
