@@ -3,13 +3,13 @@
 import contextlib
 import os
 from collections.abc import Mapping
-from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from reprune import __version__, versions
 from reprune.errors import InputError, StepError
+from reprune.events import WATCHER
 from reprune.pipelines import files
 from reprune.step import GRACE_SECONDS
 from reprune.steps.publish_metrics import PUSHGATEWAY
@@ -74,6 +74,7 @@ class Containers:
     def environment(self, own: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of every step: what concerns it of the caller's, and its own."""
         chosen = {key: value for key, value in os.environ.items() if key.upper().startswith(_PASSED_ON)}
+        chosen.pop(WATCHER, None)  # a container does not see this machine's processes
         return chosen | (_credentials() if self._s3 else {}) | dict(own)
 
     def runner(self) -> "local.DockerRunner":
@@ -112,7 +113,7 @@ class Containers:
         for container in self._client.containers.list(filters={"label": f"{LABEL}={self._name}"}):
             with contextlib.suppress(APIError):  # it has ended meanwhile
                 try:
-                    container.stop(timeout=ceil(GRACE_SECONDS))
+                    container.stop(timeout=GRACE_SECONDS)
                 except BaseException:  # a second Ctrl-C does not wait
                     container.kill()
                     raise

@@ -66,7 +66,7 @@ def run(workload: Workload, scratch: Scratch, *, store: str, trigger: str) -> No
     for target in workload.target:
         target.check()
     os.environ.setdefault(METRICS_FOLDER, str(scratch.metrics))
-    _watch(scratch, process=True)
+    _watch(scratch)
     _execute(recurring.build(workload, store=store), PROCESSES, scratch, trigger=trigger)
 
 
@@ -80,7 +80,7 @@ def judge_log(workload: Workload, scratch: Scratch, *, store: str, log: str, sha
         log: URI of the log; a folder must be absolute.
         shards: How many steps read it; two at a time.
     """
-    _watch(scratch, process=True)
+    _watch(scratch)
     _execute(drift_over_log.build(workload, store=store, log=log, shards=shards), PROCESSES, scratch)
 
 
@@ -102,7 +102,7 @@ def run_in_containers(
     """
     metrics = Path(os.environ.get(METRICS_FOLDER, scratch.metrics)).resolve()
     scratch.artifacts.mkdir()  # the engine would make it root's
-    _watch(scratch, process=False)
+    _watch(scratch)
     with Containers(workload, store=store, folder=scratch.folder, writable=(metrics,)) as containers:
         pipeline = recurring.build(
             workload, store=store, image=image, environment=containers.environment({METRICS_FOLDER: str(metrics)})
@@ -111,13 +111,10 @@ def run_in_containers(
         _execute(pipeline, containers.runner(), scratch, trigger=trigger)
 
 
-def _watch(scratch: Scratch, *, process: bool) -> None:
-    """Let the steps tell how far they are and end when asked to; as processes of this machine, also with this one."""
+def _watch(scratch: Scratch) -> None:
+    """Let the steps tell this process how far they are, and end with it or when it asks them to."""
     os.environ[VARIABLE] = str(scratch.events)
-    if process:
-        os.environ[WATCHER] = str(os.getpid())
-    else:
-        os.environ.pop(WATCHER, None)
+    os.environ[WATCHER] = str(os.getpid())
 
 
 @contextlib.contextmanager

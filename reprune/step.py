@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 METRICS_FOLDER = "REPRUNE_METRICS_FOLDER"
 """Environment variable with the folder that metrics are written to when there is no Pushgateway."""
 
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 20
 """Time that a step has to end in once nobody watches it any more."""
 
 
@@ -61,7 +61,7 @@ class Step:
     def __enter__(self) -> Self:
         self._started = time.perf_counter()
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-        _end_with_watcher()
+        _end_with_run()
         self._events.emit("started", run=self.run)
         try:
             versions.check_pipeline()
@@ -191,7 +191,7 @@ def record_prefix(workload: str, run: str) -> str:
     return f"runs/{workload}/{run}/"
 
 
-def _end_with_watcher() -> None:
+def _end_with_run() -> None:
     """On a laptop, end when the run that started this step is gone, or asks for it: nobody would use its result.
 
     It ends as on a machine that is taken away, so a training keeps its last step. A Ctrl-C, which a terminal sends to

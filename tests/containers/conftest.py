@@ -74,9 +74,7 @@ class Caller:
         self.user = os.getuid() or SOMEBODY
 
     def __call__(self, *arguments, code=0, **variables):
-        started = self.start(*arguments, **variables)
-        stdout, stderr = started.communicate()
-        done = subprocess.CompletedProcess(started.args, started.returncode, stdout, stderr)
+        done = subprocess.run(**self._call(arguments, variables))
         assert done.returncode in (code if isinstance(code, tuple) else (code,)), (
             f"exit code {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
         )
@@ -85,16 +83,18 @@ class Caller:
 
     def start(self, *arguments, **variables):
         """Start the command line in a session of its own; returns its process."""
+        return subprocess.Popen(**self._call(arguments, variables), start_new_session=True)
+
+    def _call(self, arguments, variables):
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("REPRUNE_", "AWS_"))} | variables
-        return subprocess.Popen(
-            [*self._become(), sys.executable, "-m", "reprune", *map(str, arguments)],
-            cwd=self.folder,
-            env=environment | {"HOME": str(self.folder)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        return {
+            "args": [*self._become(), sys.executable, "-m", "reprune", *map(str, arguments)],
+            "cwd": self.folder,
+            "env": environment | {"HOME": str(self.folder)},
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+        }
 
     def run(self, *arguments, **options):
         """Run the loop in containers and return what it says for machines."""

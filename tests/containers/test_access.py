@@ -4,6 +4,7 @@ import pytest
 
 from reprune import workload
 from reprune.errors import InputError
+from reprune.events import WATCHER
 from reprune.pipelines.containers import Containers
 
 
@@ -38,8 +39,9 @@ def test_a_pushgateway_is_remote_too(containers, monkeypatch):
     assert containers().network == "host"
 
 
-def test_only_what_concerns_the_steps_is_passed_on(containers):
-    assert "UNRELATED_TOKEN" not in containers().environment({})
+def test_only_what_concerns_the_steps_is_passed_on(containers, monkeypatch):
+    monkeypatch.setenv(WATCHER, "4711")  # a process that a container would take for gone
+    assert not {"UNRELATED_TOKEN", WATCHER} & set(containers().environment({}))
     assert containers().environment({"REPRUNE_EVENTS": "here"})["REPRUNE_EVENTS"] == "here"
 
 

@@ -12,9 +12,9 @@ from reprune.events import VARIABLE, WATCHER, ask_to_stop
 
 STEP = """
     import signal, sys, time
-    from reprune.step import _end_with_watcher
+    from reprune.step import _end_with_run
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    _end_with_watcher()
+    _end_with_run()
     print("ready", flush=True)
     time.sleep(60)
     """
