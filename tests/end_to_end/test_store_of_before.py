@@ -1,4 +1,4 @@
-"""A store, a workload file with every key, and a bundle that version 0.1.0 of November 2026 wrote: they stay readable."""
+"""A store, a workload file and a bundle that version 0.1.0 of November 2026 wrote stay readable."""
 
 import json
 import shutil
