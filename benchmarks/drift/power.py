@@ -1,0 +1,189 @@
+"""How often known shifts are found, at an equal rate of false alarms for every detector.
+
+    python -m benchmarks.drift.digits
+    python -m benchmarks.drift.power
+
+Every detector's score is set against the 5 % quantile of its own scores on windows without drift, so that all alarm
+equally often where nothing moved. All see the same windows, so the difference between reprune and the best of the
+others is tested by McNemar's test. What is done is kept in power-tabular.json and power-images.json, so the script can
+be stopped and run again. The windows differ from those that reprune's tests were chosen on (SERIES).
+"""
+
+import argparse
+import json
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from scipy import stats
+from sklearn.datasets import load_digits
+from torch import nn
+
+from benchmarks.drift import detectors
+from benchmarks.drift.digits import answers, network
+from benchmarks.drift.streams import HERE, REFERENCE, Digits, tabular
+
+SIZE = 300
+SERIES = 2029
+STEP = 50
+NULL, QUICK_NULL = {"tabular": 800, "images": 300}, {"tabular": 4000, "images": 1200}
+"""Windows without drift: for reprune, and for the others, which take less time."""
+
+CLOSE = {"tabular": 500, "images": 300}
+"""Windows of the shifts that several detectors find about as often. Of others, STEP."""
+
+DETECTORS = ("reprune", "bonferroni", "psi", "wasserstein")
+TABULAR = {
+    "mean (sd)": ("mean", (0.2, 0.3, 0.4)),
+    "spread (factor)": ("spread", (1.2, 1.35, 1.5)),
+    "correlation (from 0.6)": ("correlation", (0.45, 0.3, 0.1)),
+    "category balance (share)": ("balance", (0.04, 0.07, 0.1)),
+    "mean of a column alone (factor)": ("income", (1.13, 1.2, 1.27)),
+    "range of a column (factor)": ("day", (0.95, 0.9)),
+}
+IMAGES = {
+    "image noise (share of images)": ("noise", (0.02, 0.05, 0.1)),
+    "rotation (share of images)": ("rotation", (0.1, 0.2, 0.4)),
+    "brightness (share of images)": ("brightness", (0.1, 0.2, 0.4)),
+    "label balance (share)": ("labels", (0.08, 0.14, 0.2)),
+    "blur (share of images)": ("blur", (0.05, 0.1)),
+}
+FAR = {"spread", "correlation", "rotation", "blur"}
+FAR_AMOUNTS = {
+    ("brightness", 0.4),
+    ("mean", 0.4),
+    ("noise", 0.05),
+    ("noise", 0.1),
+    ("labels", 0.2),
+    ("day", 0.9),
+}
+
+
+class Pictures:
+    """The digits and the network that answers them."""
+
+    def __init__(self):
+        self.images = torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 16
+        self.known = Digits()
+        self._parts = network()
+        nn.Sequential(*self._parts).load_state_dict(load_file(HERE / "digits.safetensors"))
+
+    def columns(self, images):
+        """Return pixels, embedding and answers as columns."""
+        told = answers(*self._parts, images)
+        pixels = {f"input[{i}]": column for i, column in enumerate(images.flatten(1).numpy().astype(np.float64).T)}
+        embedding = {f"embedding[{i}]": column for i, column in enumerate(told.pop("embedding").T)}
+        return pixels | embedding | told
+
+    def window(self, rng, kind, amount):
+        """Return reference and window of images; the window is changed."""
+        labels, order = self.known.arrays["label"], rng.permutation(len(self.images))
+        chosen, rest = order[:REFERENCE], order[REFERENCE:]
+        if kind == "labels":
+            threes = rng.random(SIZE) < amount
+            rest = np.where(threes, rng.choice(rest[labels[rest] == 3], SIZE), rest[:SIZE])
+        images = self.images[rest[:SIZE]]
+        if kind in CHANGES:  # a camera among several
+            images[: round(amount * SIZE)] = rounded(CHANGES[kind](images[: round(amount * SIZE)], rng))
+        return self.columns(self.images[chosen]), self.columns(images)
+
+
+def noisy(images, rng):
+    """Return images with noise of an eighth of the greys."""
+    return images + 0.12 * torch.from_numpy(rng.normal(size=images.shape)).float()
+
+
+def turned(images, rng):
+    """Return images turned by 10 degrees."""
+    angle = torch.deg2rad(torch.tensor(10.0))
+    turn = torch.tensor([[angle.cos(), -angle.sin(), 0], [angle.sin(), angle.cos(), 0]])
+    grid = F.affine_grid(turn.expand(len(images), 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+def darker(images, rng):
+    """Return images with an eighth less light."""
+    return images * 0.88
+
+
+def blurred(images, rng):
+    """Return images in which each pixel is the mean of itself and its neighbours."""
+    return F.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def rounded(images):
+    """Return images in whole grey levels, so that no new value gives them away."""
+    return (images.clamp(0, 1) * 16).round() / 16
+
+
+CHANGES = {"noise": noisy, "rotation": turned, "brightness": darker, "blur": blurred}
+
+
+def windows_wanted(stream, kind, amount, name):
+    """Return how many windows of a shift a detector judges."""
+    if kind == "none":
+        return (NULL if name == "reprune" else QUICK_NULL)[stream]
+    return STEP if kind in FAR or (kind, amount) in FAR_AMOUNTS else CLOSE[stream]
+
+
+def main():
+    """Judge the windows that are not in the file yet."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--stream", choices=("tabular", "images"), nargs="+", default=["tabular", "images"])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    pictures = Pictures()
+    for stream in arguments.stream:
+        path = HERE / f"power-{stream}.json"
+        found = json.loads(path.read_text()) if path.exists() else {}
+        shifts = {"tabular": TABULAR, "images": IMAGES}[stream]
+        cells = [("none", 0.0), *((kind, amount) for kind, amounts in shifts.values() for amount in amounts)]
+        for done in range(STEP, QUICK_NULL[stream] + 1, STEP):
+            for kind, amount in cells:
+                scores = found.setdefault(f"{kind} {amount:g}", {name: [] for name in DETECTORS})
+                wanted = {name: min(done, windows_wanted(stream, kind, amount, name)) for name in DETECTORS}
+                for seed in range(min(len(values) for values in scores.values()), max(wanted.values())):
+                    names = [name for name in DETECTORS if len(scores[name]) == seed < wanted[name]]
+                    if not names:
+                        continue
+                    rng = np.random.default_rng([SERIES, seed, *f"{stream} {kind} {amount}".encode()])
+                    if stream == "images":
+                        pair = pictures.window(rng, kind, amount)
+                    else:
+                        pair = tabular(rng, REFERENCE), tabular(rng, SIZE, **({} if kind == "none" else {kind: amount}))
+                    for name in names:
+                        scores[name].append(round(float(getattr(detectors, name)(*pair, seed)), 6))
+                path.write_text(json.dumps(found))
+        report(found, shifts)
+
+
+def report(found, shifts, rate=0.05):
+    """Print the share of windows found, a row for each shift, and McNemar's p-value of reprune and the best other."""
+    print(f"{'shift':36} windows", *(f"{name:>12}" for name in DETECTORS), "  reprune - best other, standard error, p")
+    for title, (kind, amounts) in shifts.items():
+        for amount in amounts:
+            scores = found[f"{kind} {amount:g}"]
+            alarms = {name: alarmed(found["none 0"][name], scores[name], rate, name) for name in DETECTORS}
+            best = max(DETECTORS[1:], key=lambda name: alarms[name].mean())
+            shares = "".join(f"{alarms[name].mean():13.0%}" for name in DETECTORS)
+            count = len(scores["reprune"])
+            print(f"{title + f' {amount:g}':36} {count:7}{shares}", "  ", compared(alarms["reprune"], alarms[best]))
+
+
+def alarmed(null, scores, rate, name):
+    """Return which scores are more extreme than all but ``rate`` of those without drift."""
+    sign = -1 if name in ("reprune", "bonferroni") else 1
+    return sign * np.array(scores) > np.quantile(sign * np.array(null), 1 - rate)
+
+
+def compared(one, other):
+    """Return the difference of two paired shares, its standard error, and McNemar's exact p-value."""
+    more, fewer = int((one & ~other).sum()), int((~one & other).sum())
+    difference = one.astype(float) - other.astype(float)
+    p_value = stats.binomtest(more, more + fewer).pvalue if more + fewer else 1.0
+    return f"{difference.mean():+.1%} {difference.std() / len(one) ** 0.5:.1%} {p_value:.2g}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""What analysis and surgery cost in time and memory, reprune and Torch-Pruning in turn on the same models.
+
+    python -m benchmarks.engine.speed                # every shape, three times each
+    python -m benchmarks.engine.speed bert_base llama_1b --repetitions 1
+
+Each run is a process of its own that has used its tool on a small model first, so that imports are not counted. Writes
+``speed.json`` beside this file and the tables into ``docs/benchmarks/engine.md``.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import PAGES, ROOT
+
+HERE = Path(__file__).parent
+RESULTS, PAGE = HERE / "speed.json", PAGES / "engine.md"
+TOOLS = ("reprune", "Torch-Pruning")
+DEPTHS = (2, 4, 8, 16, 32)
+CPU_SECONDS = 300
+
+
+def _resnet50() -> Any:
+    import torch
+
+    from benchmarks.engine.models import vision
+
+    return vision("resnet50", lambda: torch.randn(1, 3, 224, 224))()
+
+
+def _vit_b_16() -> Any:
+    import torch
+
+    from benchmarks.engine.models import vision
+
+    return vision("vit_b_16", lambda: torch.randn(1, 3, 224, 224))()
+
+
+def _bert(**settings: Any) -> Callable[[], Any]:
+    def build() -> Any:
+        from benchmarks.engine.models import hub, ids
+
+        return hub("BertForSequenceClassification", lambda: ids(16)[:1], **settings)()
+
+    return build
+
+
+def _llama(**settings: Any) -> Callable[[], Any]:
+    def build() -> Any:
+        import torch
+        import transformers
+
+        from benchmarks.engine.models import ids
+
+        settings_of_1b = {"num_hidden_layers": 22, "num_attention_heads": 32, "intermediate_size": 5632}
+        config = transformers.LlamaConfig(hidden_size=2048, **{"use_cache": False} | settings_of_1b | settings)
+        with torch.device("meta"):
+            model = transformers.LlamaForCausalLM(config)
+        buffers = dict(transformers.LlamaForCausalLM(_small(config)).named_buffers())
+        model.to_empty(device="cpu")
+        with torch.no_grad():  # filled layer by layer: as random as it needs to be, in seconds
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn(parameter.shape[-1]).mul_(0.02).expand_as(parameter))
+                if parameter.dim() > 1:
+                    parameter.mul_(1 + torch.rand(parameter.shape[0], 1))
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
+        return model, ids(16)[:1]
+
+    return build
+
+
+def _small(config: Any) -> Any:
+    import copy
+
+    config = copy.deepcopy(config)
+    config.num_hidden_layers, config.vocab_size, config.intermediate_size = 1, 8, 8
+    return config
+
+
+SHAPES: dict[str, Callable[[], Any]] = {
+    "resnet50": _resnet50,
+    "vit_b_16": _vit_b_16,
+    "bert_base": _bert(),
+    "llama_1b": _llama(num_key_value_heads=4),
+    "llama_1b_without_gqa": _llama(num_key_value_heads=32),
+    **{
+        f"bert_{n}": _bert(
+            num_hidden_layers=n, hidden_size=128, num_attention_heads=4, intermediate_size=512, vocab_size=100
+        )
+        for n in DEPTHS
+    },
+}
+
+
+def main() -> None:
+    """Run the shapes in turn, and write the results."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--tools", nargs="*", default=TOOLS)
+    parser.add_argument("--one", nargs=2, metavar=("TOOL", "NAME"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(*given.one)))
+        return
+    names = given.names or list(SHAPES)
+    fresh: dict[str, dict[str, list[Any]]] = {name: {tool: [] for tool in given.tools} for name in names}
+    for repetition in range(given.repetitions):
+        for name in names:
+            for tool in given.tools:
+                if repetition and "failed" in fresh[name][tool][0]:
+                    continue
+                fresh[name][tool].append(isolated(tool, name))
+                print(name, tool, fresh[name][tool][-1], flush=True)
+        results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        results = {
+            name: results.get(name, {}) | fresh.get(name, {}) for name in SHAPES if name in results or name in fresh
+        }
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    from benchmarks.engine.page import write_speed
+
+    write_speed(json.loads(RESULTS.read_text()), DEPTHS, PAGE)
+
+
+def isolated(tool: str, name: str) -> dict[str, Any]:
+    """Measure in a process of its own, with a limit on its processor time."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+
+    command = [sys.executable, "-m", "benchmarks.engine.speed", "--one", tool, name]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, cwd=ROOT)
+    if done.returncode == 0:
+        return json.loads(done.stdout.splitlines()[-1])
+    if done.returncode in (-9, -24):
+        return {"failed": f"not done after {CPU_SECONDS} s"}
+    return {"failed": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:200]}
+
+
+def measure(tool: str, name: str) -> dict[str, Any]:
+    """Analyze a shape and cut half of every group; return seconds of processor time and bytes of memory."""
+    import torch
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    analyze_and_cut = _reprune if tool == "reprune" else _peer
+    small = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
+    analyze_and_cut(small, torch.randn(1, 3, 8, 8), ["2"])
+    model, inputs = SHAPES[name]()
+    model.eval()
+    own = sum(parameter.nbytes for parameter in model.parameters())
+    bare = _memory("VmRSS") - own
+    layers = ["heads.head"] if name == "vit_b_16" else ["fc", "classifier", "lm_head"]
+    outputs = [layer for layer in layers if layer in dict(model.named_modules())]
+    Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far
+    seconds, analyzed, pruned = analyze_and_cut(model, inputs, outputs)
+    return {
+        "analysis_seconds": seconds[0],
+        "cut_seconds": seconds[1],
+        "model_bytes": own,
+        "analysis_peak_bytes": analyzed - bare,
+        "peak_bytes": _memory("VmHWM") - bare,
+        "left": sum(parameter.numel() for parameter in pruned.parameters()) / (own / 4),
+    }
+
+
+def _reprune(model: Any, inputs: Any, _: list[str]) -> tuple[list[float], int, Any]:
+    import reprune
+    from reprune.pruning.selection import widths_at_ratio
+
+    start = time.process_time()
+    analysis = reprune.analyze(model, inputs)
+    middle, peak = time.process_time(), _memory("VmHWM")
+    keep = {name: range(width) for name, width in widths_at_ratio(analysis, 0.5).items()}
+    pruned, _recipe = reprune.pruning.cut(model, analysis, keep)
+    return [middle - start, time.process_time() - middle], peak, pruned
+
+
+def _peer(model: Any, inputs: Any, outputs: list[str]) -> tuple[list[float], int, Any]:
+    from benchmarks.engine import peer
+
+    start = time.process_time()
+    pruner = peer.pruner_of(model, inputs, peer.hints(model, outputs), 0.5)
+    middle, peak = time.process_time(), _memory("VmHWM")
+    pruner.step()
+    peer.set_right(model, pruner)
+    return [middle - start, time.process_time() - middle], peak, model
+
+
+def _memory(what: str) -> int:
+    """Return a field of ``/proc/self/status`` in bytes: ``VmRSS`` is memory now, ``VmHWM`` the most there was."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The page of the results, written anew from them."""
+
+from statistics import mean, median
+from typing import Any
+
+HEAD = """# INT8 over the pruned model
+
+What this page is for: to see what eight bits add to pruning, in time, bytes and accuracy, and where they do not pay.
+The files are those that `quantize:` makes ([how to use it](../quantize.md)). Everything comes from one command, which
+writes this page from [its raw results](../../benchmarks/int8/results.json):
+
+```sh
+python -m benchmarks.int8.run
+```
+"""
+
+
+CONTROL = "control"
+
+SPEED = """## Time and bytes
+
+Weights are random, for time does not depend on them. *Pruned* is the model at half its width. All files of a model run
+in turns, one thread each, in {sessions} sessions that are opened anew. Time is the processor's, the tenth percentile of
+a session's calls, as the planner takes it, so that other work on the machine counts little. Ratios are medians over the
+sessions; from the second smallest to the second largest, as in brackets, is a 98 % interval of the median. A ratio that
+is not above that of dense against itself says nothing, and **the pipeline then serves float**.
+
+| model | file | size | time | over dense | over pruned float | served | dense against itself |
+|---|---|---|---|---|---|---|---|"""
+
+ACCURACY = """## Accuracy
+
+Models are trained briefly, quantized with ranges from 256 training examples, and judged on the test split, which
+calibration and the choice of operators never see. Points lost are means over so many seeds as *allowed* counts, with
+the largest loss in brackets.
+
+- *All in 8 bits*: every operator, without a look at what that costs.
+- *As served*: where that loses more than 0.5 points on validation, the most sensitive operators stay in float, as few
+  as suffice. The digits have 107 examples there, so that a single one more that is wrong is too many. Where half of
+  the operators were not enough, the row shows that last try, which is not *allowed*: the pipeline then trains on
+  under rounding, and serves float if that is of no help.
+- *After rounding*: training goes on for {epochs} epochs as `quantize.epochs` has it do, the float model its teacher,
+  and then everything is in 8 bits. It is measured for each model, needed or not; the loss is against the float model
+  before.
+
+The constructed model is there to show what training under rounding can do: its channels were scaled apart by up to nine
+octaves and the layers that follow scaled back, which in float changes nothing. The others are as training left them.
+What is blank was not measured.
+
+| model | format | ranges | float | all in 8 bits | in float | as served | allowed | after rounding | bytes |
+|---|---|---|---|---|---|---|---|---|---|"""
+
+
+def page(results: dict[str, Any]) -> str:
+    """Return the page as Markdown."""
+    seen = results["machine"]
+    sets = ", ".join(name for name in seen["instruction_sets"] if "vnni" in name or "avx" in name)
+    parts = [HEAD, f"Measured on {seen['cpu']} ({sets}), one thread"]
+    parts[-1] += ", weights of 7 bits because products saturate here.\n" if seen["reduced"] else ".\n"
+    if results["speed"]:
+        parts.append(_speed(results["speed"]))
+    if results["accuracy"]:
+        parts.append(_accuracy(results["accuracy"], results["aware_epochs"]))
+    return "\n".join(parts)
+
+
+def _speed(speed: dict[str, Any]) -> str:
+    lines = [SPEED.format(sessions=max(len(found["sessions"]) for found in speed.values()))]
+    for name, found in speed.items():
+        sessions, sizes = found["sessions"], found["size_bytes"]
+        control = _ratios(sessions, "dense", CONTROL)
+        for kind, size in sizes.items():
+            cells = ["", kind, _size(size), _time(median(session[kind] for session in sessions)), "", "", "", ""]
+            if kind == "dense":
+                cells[0], cells[7] = name, f"{control[1]:.2f} – {control[-2]:.2f}"
+            else:
+                cells[4] = _ratio(_ratios(sessions, "dense", kind))
+            if kind not in ("dense", "pruned"):
+                over = _ratios(sessions, "pruned", kind)
+                cells[5:7] = [_ratio(over), "yes" if over[1] > control[-2] else "**no**"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _accuracy(rows: list[dict[str, Any]], epochs: int) -> str:
+    lines = [ACCURACY.format(epochs=epochs)]
+    rows = sorted(rows, key=lambda row: row["model"])
+    for key in dict.fromkeys((row["model"], row["format"], row["calibration"]) for row in rows):
+        same = [row for row in rows if (row["model"], row["format"], row["calibration"]) == key]
+        held = sum(row["holds"] for row in same)
+        cells = [key[0], key[1], key[2] or "–", f"{100 * mean(row['kept']['float_score'] for row in same):.1f} %"]
+        cells += [_lost(same, "whole"), f"{', '.join(str(row['in_float']) for row in same)} of {same[0]['operators']}"]
+        cells += [_lost(same, "kept"), f"{held} of {len(same)}", _lost(same, "aware")]
+        cells.append(f"{mean(row['size_ratio'] for row in same):.2f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _lost(rows: list[dict[str, Any]], key: str) -> str:
+    drops = [100 * row[key]["drop"] for row in rows if key in row]
+    return f"{mean(drops):+.2f} ({max(drops):+.2f})" if drops else ""
+
+
+def _ratios(sessions: list[dict[str, float]], top: str, bottom: str) -> list[float]:
+    """Return how many times faster one file was than another, by session, in order."""
+    return sorted(session[top] / session[bottom] for session in sessions)
+
+
+def _ratio(ratios: list[float]) -> str:
+    return f"{median(ratios):.2f}x ({ratios[1]:.2f} – {ratios[-2]:.2f})"
+
+
+def _size(size: float) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} µs"

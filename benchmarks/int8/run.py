@@ -1,0 +1,222 @@
+"""INT8 over the pruned float model: how fast, how small, and what it loses.
+
+Writes ``results.json`` and ``docs/benchmarks/int8.md``.
+Run: ``python -m benchmarks.int8.run [speed] [accuracy]``, both by default. It goes on where it stopped; what is to
+be measured again has to be deleted from the results.
+"""
+
+import copy
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from benchmarks import PAGES
+from benchmarks.int8.models import CASES, Case, mobilenet
+from benchmarks.int8.page import CONTROL, page
+from reprune.data import Batch, iter_batches
+from reprune.hardware.quick import measure_latency
+from reprune.hardware.target import Target, machine
+from reprune.onnx.export import export
+from reprune.onnx.mixed import Allowed, compare_files, quantize_within
+from reprune.onnx.quantize import Format, Quantizer, needs_reduced_range
+from reprune.structure import feed
+from reprune.tasks import Classification, LanguageModeling, Task
+from reprune.training.distillation import Distillation
+from reprune.training.fit import Settings, fit
+from reprune.training.quantization_aware import Rounding
+from reprune.workloads.digits.data import load as load_digits
+from reprune.workloads.digits.model import ResNet
+from reprune.workloads.stdlib_text.data import load as load_text
+from reprune.workloads.stdlib_text.model import Transformer
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+SEEDS = (0, 1, 2)
+SESSIONS = 10
+AWARE_EPOCHS = 4
+OCTAVES = 9
+ALLOWED = Allowed(drop=0.005, agreement=0.98, error=0.25)
+REDUCED = needs_reduced_range(machine().instruction_sets)
+
+
+def speed(case: Case, folder: Path) -> dict[str, Any]:
+    """Time dense, dense again, pruned, and pruned in each format, in turns, in sessions opened anew each time."""
+    torch.manual_seed(0)
+    inputs = case.inputs()
+    files = {"dense": folder / "dense.onnx", "pruned": folder / "pruned.onnx"}
+    for name, build in (("dense", case.dense), ("pruned", case.pruned)):
+        export(build().eval(), inputs, files[name])
+    for kind in case.formats:
+        quantizer = Quantizer(files["pruned"], kind, reduced=REDUCED)
+        quantizer.calibrate([case.inputs() for _ in range(4)])
+        files[kind] = quantizer.write(folder / f"{kind}.onnx")
+    target, timed = Target(batch_size=case.batch), files | {CONTROL: files["dense"]}
+    sessions = [
+        measure_latency(timed, feed(inputs), target, seconds=case.seconds, seed=session) for session in range(SESSIONS)
+    ]
+    return {"size_bytes": {name: path.stat().st_size for name, path in files.items()}, "sessions": sessions}
+
+
+class Wide(nn.Module):
+    """The digits, enlarged to 32×32, through a residual network whose layers are worth pruning and quantizing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enlarge = nn.Upsample(scale_factor=4, mode="bilinear")
+        self.shrink = nn.Sequential(nn.Conv2d(1, 1, 3, 2, 1), nn.BatchNorm2d(1), nn.ReLU())
+        self.net = ResNet(16, blocks=2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map images ``[N, 1, 8, 8]`` to logits ``[N, 10]``."""
+        return self.net(self.shrink(self.enlarge(image)))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A workload to quantize: its model, its data, and how it is trained."""
+
+    build: Callable[[], nn.Module]
+    load: Callable[[str], Any] = load_digits
+    task: Task = Classification()
+    epochs: int = 12
+    rate: float = 3e-3
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    kind: Format = "int8"
+    methods: tuple[tuple[str, ...], ...] = (("minmax", "percentile"), ("entropy",))
+    """What its ranges are calibrated by, in the order of being measured; the last one takes long."""
+    after: Callable[[nn.Module], None] = lambda model: None
+    """Done to the trained model."""
+
+    def fit(self, model: nn.Module, seed: int, epochs: int, rate: float, rounding: Rounding | None = None) -> None:
+        """Train a model in place: on labels, or to get used to rounding, with itself as the teacher as well."""
+        teacher = Distillation(self.task, copy.deepcopy(model), weight=0.9, temperature=4) if rounding else None
+        settings = Settings(
+            epochs=epochs, learning_rate=rate, optimizer=self.optimizer, weight_decay=1e-4, seed=seed, rounding=rounding
+        )
+        fit(
+            model,
+            lambda key: DataLoader(self.load("train"), 64, shuffle=True, generator=torch.Generator().manual_seed(key)),
+            teacher or (lambda outputs, targets, inputs: self.task.loss(outputs, targets)),
+            settings,
+            validate=lambda it: 0.0,
+        )
+
+    def batches(self, split: str, limit: int | None = None) -> Iterator[Batch]:
+        """Yield a split in order."""
+        return iter_batches(self.load(split), batch_size=64, limit=limit)
+
+
+@torch.no_grad()
+def unbalance(model: nn.Module) -> None:
+    """Scale channels within blocks apart, and undo it in the convolutions that follow: in float nothing changes."""
+    for block in model.blocks:
+        factors = 2 ** (OCTAVES * (torch.rand(block.bn1.num_features) - 0.5))
+        block.bn1.weight *= factors
+        block.bn1.bias *= factors
+        block.conv2.weight /= factors.view(1, -1, 1, 1)
+
+
+TRAINED = {
+    "digits, ResNet-20 of width 16": Trained(lambda: ResNet(16)),
+    "digits, ResNet-20 of width 8": Trained(lambda: ResNet(8)),
+    "digits at 32×32, ResNet-14 of width 16": Trained(Wide, epochs=6),
+    "digits, MobileNetV2 of width 8": Trained(lambda: mobilenet(8), epochs=25, rate=0.1, optimizer="sgd"),
+    "constructed: ResNet-20 of width 8, channels scaled apart": Trained(
+        lambda: ResNet(8), methods=(("minmax",),), after=unbalance
+    ),
+    "stdlib-text, width 128": Trained(
+        Transformer, load_text, LanguageModeling(), epochs=1, kind="dynamic-int8", methods=(("",),)
+    ),
+}
+
+
+def accuracy(it: Trained, seed: int, methods: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
+    """Train a model, quantize all of it, and as much as may be, by each calibration; then all after more epochs.
+
+    Those are under rounding, with ranges from extremes. Each file is compared on test with the float one made first.
+    """
+    torch.manual_seed(seed)
+    model = it.build()
+    it.fit(model, seed, it.epochs, it.rate)
+    it.after(model)
+    reference, path = folder / "float.onnx", folder / "quantized.onnx"
+    export(model, next(it.batches("validation"))[0], reference)
+
+    def judged() -> dict[str, float]:
+        test = compare_files(reference, path, it.batches("test"), it.task, Target())
+        return {"drop": test.drop, "agreement": test.parity.argmax_agreement, "float_score": test.float_score}
+
+    def quantizer(source: Path, method: str) -> Quantizer:
+        made = Quantizer(source, it.kind, reduced=REDUCED)
+        if method:
+            made.calibrate([inputs for inputs, _ in it.batches("train", 256)], method)
+        return made
+
+    rows = []
+    for method in methods:
+        made = quantizer(reference, method)
+        made.write(path)
+        whole = judged()
+        found = quantize_within(
+            made, reference, path, lambda limit: it.batches("validation", limit or 1024), it.task, ALLOWED
+        )
+        rows.append(
+            {
+                "calibration": method,
+                "whole": whole,
+                "kept": judged(),
+                "in_float": len(found.in_float),
+                "operators": found.operators,
+                "holds": found.holds,
+                "size_ratio": path.stat().st_size / reference.stat().st_size,
+            }
+        )
+    if "minmax" in methods:
+        rounding = Rounding(levels=64 if REDUCED else 127)
+        it.fit(model, seed + 2, AWARE_EPOCHS, it.rate / 3, rounding)
+        export(model, next(it.batches("validation"))[0], folder / "source.onnx")
+        quantizer(folder / "source.onnx", "minmax").write(path)
+        rows[0]["aware"] = judged()
+    return rows
+
+
+def main() -> None:
+    """Run the parts that are named, and write the page."""
+    parts = sys.argv[1:] or ["speed", "accuracy"]
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"speed": {}, "accuracy": []}
+    results["machine"] = {
+        "cpu": machine().cpu_model,
+        "instruction_sets": machine().instruction_sets,
+        "reduced": REDUCED,
+    }
+    results["aware_epochs"] = AWARE_EPOCHS
+    torch.set_num_threads(1)
+    for name, case in CASES.items() if "speed" in parts else ():
+        if name not in results["speed"]:
+            with TemporaryDirectory() as folder:
+                results["speed"][name] = speed(case, Path(folder))
+            _keep(results)
+    jobs = [(name, it, seed, methods) for name, it in TRAINED.items() for seed in SEEDS for methods in it.methods]
+    for name, it, seed, methods in sorted(jobs, key=lambda job: "entropy" in job[3]) if "accuracy" in parts else ():
+        about = {"model": name, "seed": seed, "format": it.kind}
+        if not any(about.items() <= row.items() and row["calibration"] == methods[0] for row in results["accuracy"]):
+            with TemporaryDirectory() as folder:
+                results["accuracy"] += [about | row for row in accuracy(it, seed, methods, Path(folder))]
+            _keep(results)
+
+
+def _keep(results: dict[str, Any]) -> None:
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    (PAGES / "int8.md").write_text(page(results))
+
+
+if __name__ == "__main__":
+    main()

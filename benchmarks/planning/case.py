@@ -1,0 +1,165 @@
+"""What every script here begins with: a model, its groups, a latency table of this machine, and losses to plan by."""
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.planning.models import build
+from reprune.hardware.latency_table import LatencyTable
+from reprune.hardware.profile import profile
+from reprune.hardware.quick import measure_latency
+from reprune.hardware.target import Target, machine
+from reprune.planning.baselines import macs_of
+from reprune.planning.sensitivity import Curve, CurvePoint, Sensitivity
+from reprune.planning.stopwatch import Stopwatch
+from reprune.pruning import analyze, cut, score
+from reprune.pruning.iterative import best_cells
+from reprune.structure import Inputs, feed
+
+HERE = Path(__file__).parent
+WORK = Path(".planning-benchmark")
+"""Latency tables are kept here, so that every script plans from the same."""
+
+PROFILE_SECONDS = 60.0
+SESSIONS, SECONDS = 3, 1.0
+"""Times that graphs are opened anew to be timed, and seconds for each graph."""
+
+SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
+"""Of a group's width that its stand-in curve has points at."""
+
+
+class Case:
+    """A model with everything a plan is made from.
+
+    Args:
+        name: One of `models.MODELS`.
+    """
+
+    def __init__(self, name: str) -> None:
+        torch.set_num_threads(1)
+        self.name = name
+        self.model, self.inputs, self.target = build(name)
+        self.analysis = analyze(self.model, self.inputs)
+        self.saliency = score(self.model, self.analysis, "l2")
+        self.folder = Path(mkdtemp(prefix="planning-"))
+        self._measured: dict[tuple[tuple[str, int], ...], list[float]] = {}
+
+    @cached_property
+    def table(self) -> LatencyTable:
+        """The latency table of this machine, measured once."""
+        WORK.mkdir(exist_ok=True)
+        path = WORK / f"{slug(self.name)}-{machine().key(self.target)}.json"
+        if not path.is_file():
+            start = time.perf_counter()
+            table = profile(self.analysis.operators, self.target, seconds=PROFILE_SECONDS)
+            path.write_text(table.model_dump_json())
+            print(f"{self.name}: {len(table.points)} latencies in {time.perf_counter() - start:.0f} s", flush=True)
+        return LatencyTable.model_validate_json(path.read_text())
+
+    @cached_property
+    def sensitivity(self) -> Sensitivity:
+        """A stand-in for measured losses, since the weights are random.
+
+        The loss of a width is minus the logarithm of the share of the group's squared weights that is kept, times the
+        number of layers that write to the group: every layer's output counts alike.
+        """
+        layers = Counter(name for operator in self.analysis.operators for name in operator.out_cells)
+        curves = {}
+        for group in self.analysis.groups:
+            squares = self.saliency[group.name].square().sort(descending=True).values
+            kept = squares.cumsum(0) / squares.sum()
+            widths = sorted({max(round(share * group.width), 1) for share in SHARES} - {group.width})
+            losses = [-layers[group.name] * math.log(float(kept[w - 1])) for w in widths]
+            points = [
+                CurvePoint(width=w, loss_increase=loss, standard_error=0.0)
+                for w, loss in zip(widths, losses, strict=True)
+            ]
+            curves[group.name] = Curve(dense_width=group.width, points=tuple(points))
+        return Sensitivity(criterion="l2", examples=0, dense_loss=0.0, curves=curves)
+
+    @cached_property
+    def watch(self) -> Stopwatch:
+        """Times whole graphs against the dense one."""
+        return Stopwatch(self.model, self.batch, [self.target], self.folder)
+
+    def batch(self, size: int) -> Inputs:
+        """Return example inputs of a batch size."""
+        assert isinstance(self.inputs, torch.Tensor)
+        return self.inputs[torch.arange(size) % len(self.inputs)]
+
+    def cut(self, widths: Mapping[str, int]) -> nn.Module:
+        """Return the model at some widths."""
+        return cut(self.model, self.analysis, best_cells(self.saliency, widths, self.analysis))[0]
+
+    def measure(self, widths: Mapping[str, int]) -> list[float]:
+        """Return the latency of the graph at some widths, as the planner asks for it; each is measured once."""
+        key = tuple(sorted(widths.items()))
+        if key not in self._measured:
+            self._measured[key] = self.watch.seconds(self.cut(widths)) if widths else self.watch.dense_seconds
+        return self._measured[key]
+
+    def macs(self, widths: Mapping[str, int] | None = None) -> float:
+        """Return the multiply-accumulates of the operators, for one example."""
+        return macs_of(self.analysis, widths or {})
+
+
+def ratios(files: Mapping[str, Path], inputs: Inputs, target: Target) -> dict[str, list[float]]:
+    """Time graphs in turns, and return each one's latency as a share of that of ``dense`` in each of several sessions.
+
+    Durations are read from the target's own timer, which a busy machine disturbs little.
+
+    Args:
+        files: ONNX files by name, ``dense`` among them; it is timed a second time as ``control``.
+        inputs: Examples.
+        target: Where the models are served.
+    """
+    found: dict[str, list[float]] = {name: [] for name in (*files, "control")}
+    for session in range(SESSIONS):
+        timed = measure_latency(
+            {**files, "control": files["dense"]}, feed(inputs), target, seconds=SECONDS * len(files), seed=session
+        )
+        for name, seconds in timed.items():
+            found[name].append(seconds / timed["dense"])
+    return found
+
+
+class Lines:
+    """Results as JSON lines, so that a run that was cut short goes on where it stopped.
+
+    Args:
+        path: The file.
+        keys: The fields that tell results apart.
+    """
+
+    def __init__(self, path: Path, keys: tuple[str, ...]) -> None:
+        self._path, self._keys = path, keys
+        self.rows: list[dict[str, Any]] = []
+        if path.is_file():
+            self.rows = [json.loads(line) for line in path.read_text().splitlines()]
+
+    def has(self, *key: Any) -> bool:
+        """Return whether there is a result."""
+        return any(tuple(row[name] for name in self._keys) == key for row in self)
+
+    def add(self, **row: Any) -> None:
+        """Append a result."""
+        self.rows.append(row)
+        with self._path.open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.rows)
+
+
+def slug(name: str) -> str:
+    """Return a name for files."""
+    return "".join(c if c.isalnum() else "-" for c in name.lower())

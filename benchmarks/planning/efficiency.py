@@ -1,0 +1,117 @@
+"""Measured speed-up divided by MAC reduction, for plans at 2 and 4 times the speed, beside Torch-Pruning.
+
+Run: ``python -m benchmarks.planning.efficiency prepare [model ...]``, then the same with ``time``. Torch-Pruning
+is taken to the same MAC reduction as the plan. Each goes on where it was stopped.
+"""
+
+import json
+import sys
+
+import numpy as np
+
+from benchmarks.planning.case import HERE, WORK, Case, Lines, ratios, slug
+from benchmarks.planning.first_candidate import PLANS
+from benchmarks.planning.models import MODELS, build
+from benchmarks.planning.peer import VARIANTS, macs, prune
+from reprune.onnx.export import export
+from reprune.planning.plan import make_plan
+from reprune.workload import Budget
+
+SPEEDUPS = (2, 4)
+GRAPHS, TIMES = HERE / "efficiency_graphs.jsonl", HERE / "efficiency.jsonl"
+OURS = "reprune"
+
+
+def prepare(names: list[str]) -> None:
+    """Write the graphs of every plan, and count their MACs."""
+    done = Lines(GRAPHS, ("model", "speedup", "plan"))
+    for name in names:
+        if all(done.has(name, speedup, plan) for speedup in SPEEDUPS for plan in (OURS, *VARIANTS)):
+            continue
+        case, folder = Case(name), WORK / f"{slug(name)}-efficiency"
+        folder.mkdir(parents=True, exist_ok=True)
+        export(case.model, case.inputs, folder / "dense.onnx")
+        dense = macs(case.model, case.inputs)
+        for speedup in SPEEDUPS:
+            if not done.has(name, speedup, OURS):
+                widths = _planned(name, 1 / speedup)
+                if widths is None:
+                    budget = Budget(latency=f"{1 / speedup}x")
+                    plan = make_plan(case.analysis, [case.table], case.sensitivity, budget, measure=case.measure)
+                    widths = plan.widths
+                pruned = case.cut(widths)
+                export(pruned, case.inputs, folder / f"{OURS}-{speedup}.onnx")
+                reduction = dense / macs(pruned, case.inputs)
+                done.add(model=name, speedup=speedup, plan=OURS, macs_reduction=reduction, widths=widths)
+        wanted = {row["speedup"]: row["macs_reduction"] for row in done if row["model"] == name and row["plan"] == OURS}
+        for variant in VARIANTS:
+            if all(done.has(name, speedup, variant) for speedup in SPEEDUPS):
+                continue
+            try:
+                found = prune(case.model, case.inputs, variant, wanted)
+                for speedup, (model, reduction) in found.items():
+                    export(model, case.inputs, folder / f"{variant}-{speedup}.onnx")
+                    done.add(model=name, speedup=speedup, plan=variant, macs_reduction=reduction)
+            except Exception as error:  # what a peer raises is a result
+                for speedup in SPEEDUPS:
+                    done.add(model=name, speedup=speedup, plan=variant, failed=f"{type(error).__name__}: {error}"[:200])
+            print(json.dumps(done.rows[-1])[:200], flush=True)
+
+
+def _planned(name: str, budget: float) -> dict[str, int] | None:
+    """Return the widths that `first_candidate.py` planned for the same budget, if it did."""
+    found = (
+        row["widths"] for row in Lines(PLANS, ()) if (row["model"], row["budget"]) == (name, budget) and "widths" in row
+    )
+    return next(found, None)
+
+
+def clock(names: list[str]) -> None:
+    """Time all graphs of a model in one benchmark."""
+    done = Lines(TIMES, ("model", "speedup", "plan"))
+    for name in names:
+        rows = [row for row in Lines(GRAPHS, ()) if row["model"] == name and "failed" not in row]
+        if not rows or all(done.has(name, row["speedup"], row["plan"]) for row in rows):
+            continue
+        _, inputs, target = build(name)
+        folder = WORK / f"{slug(name)}-efficiency"
+        files = {"dense": folder / "dense.onnx"}
+        files |= {f"{row['plan']}-{row['speedup']}": folder / f"{row['plan']}-{row['speedup']}.onnx" for row in rows}
+        found = ratios(files, inputs, target)
+        for row in rows:
+            timed = found[f"{row['plan']}-{row['speedup']}"]
+            measured = 1 / float(np.median(timed))
+            done.add(
+                model=name,
+                speedup=row["speedup"],
+                plan=row["plan"],
+                macs_reduction=row["macs_reduction"],
+                measured=measured,
+                sessions=timed,
+                efficiency=measured / row["macs_reduction"],
+                control=found["control"],
+            )
+            print(json.dumps(done.rows[-1])[:250], flush=True)
+
+
+def summary() -> dict[str, dict[str, float]]:
+    """Return median and least efficiency, and the least speed-up, of each kind of plan at each speed-up."""
+    rows = list(Lines(TIMES, ()))
+    kinds = sorted({(row["speedup"], row["plan"]) for row in rows})
+    found = {}
+    for speedup, plan in kinds:
+        mine = [row for row in rows if (row["speedup"], row["plan"]) == (speedup, plan)]
+        found[f"{plan} at {speedup}x"] = {
+            "models": len(mine),
+            "median efficiency": float(np.median([row["efficiency"] for row in mine])),
+            "least efficiency": min(row["efficiency"] for row in mine),
+            "least speed-up": min(row["measured"] for row in mine),
+        }
+    return found
+
+
+if __name__ == "__main__":
+    work, *names = sys.argv[1:]
+    {"prepare": prepare, "time": clock}[work](names or list(MODELS))
+    if work == "time":
+        print(json.dumps(summary(), indent=1))

@@ -1,0 +1,77 @@
+"""How well whole graphs are predicted: learned from a few that were measured, compared on plans that were not.
+
+Every graph that `first_candidate.py` measured while planning is one case. For each model the dense graph and the first
+plans of three budgets are learned from, as the planner learns; the graphs of the other budgets are predicted. Run:
+``python -m benchmarks.planning.prediction``.
+"""
+
+import json
+
+import numpy as np
+
+from benchmarks.planning.case import HERE, Case, Lines
+from benchmarks.planning.first_candidate import PLANS
+from benchmarks.planning.models import MODELS
+from reprune.planning.pricing import Prices
+from reprune.planning.whole_graph import WholeGraph
+
+LEARNED = (0.25, 0.45, 0.8)
+"""Budgets whose first plan is learned from."""
+
+
+def main() -> None:
+    """Write the errors."""
+    rows = [row for row in Lines(PLANS, ()) if "rounds" in row]
+    results = {name: errors(name, [row for row in rows if row["model"] == name]) for name in MODELS}
+    results = {name: found for name, found in results.items() if found["learned"]}
+    summary = {
+        kind: {
+            "graphs": len(every := np.concatenate([np.abs(found[kind]) for found in results.values()])),
+            "median": float(np.median(every)),
+            "p90": float(np.quantile(every, 0.9)),
+        }
+        for kind in ("learned", "dense only")
+    }
+    (HERE / "prediction.json").write_text(json.dumps({"summary": summary, "models": results}, indent=1) + "\n")
+    print(json.dumps(summary, indent=1))
+    for name, found in results.items():
+        shown = {kind: f"{np.median(np.abs(found[kind])):.1%}" for kind in ("learned", "dense only")}
+        print(f"{name:20} {shown}")
+
+
+def errors(name: str, rows: list[dict]) -> dict[str, list[float]]:
+    """Return the relative errors on one model's graphs, learned from a few, and from the dense graph alone."""
+    learned = [row for row in rows if row["budget"] in LEARNED]
+    others = [row for row in rows if row["budget"] not in LEARNED]
+    if not learned or not others:
+        return {"learned": [], "dense only": []}
+    case = Case(name)
+    prices = Prices(case.analysis, [case.table])
+    dense = rows[0]["dense_seconds"]
+
+    def graph(examples: list[dict]) -> WholeGraph:
+        found = WholeGraph(float(prices.latencies({})[0]), prices.elements({}), case.table.overhead_seconds)
+        for row in examples:
+            first = row["rounds"][0]
+            seconds = first["measured_seconds"][0] / row["dense_seconds"] * dense
+            found.learn(float(prices.latencies(first["widths"])[0]), prices.elements(first["widths"]), seconds)
+        return found
+
+    def predicted(found: WholeGraph, widths: dict[str, int]) -> float:
+        return found.latency(float(prices.latencies(widths)[0] + found.rates @ prices.elements(widths)))
+
+    whole = {"rounds": [{"widths": {}, "measured_seconds": [dense]}], "dense_seconds": dense}
+    few, alone = graph([whole, *learned]), graph([whole])
+    graphs = [
+        (it["widths"], it["measured_seconds"][0] / row["dense_seconds"] * dense)
+        for row in others
+        for it in row["rounds"]
+    ]
+    return {
+        "learned": [predicted(few, widths) / seconds - 1 for widths, seconds in graphs],
+        "dense only": [predicted(alone, widths) / seconds - 1 for widths, seconds in graphs],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Writes the results beside this file into the tables of ``docs/benchmarks/recovery.md``."""
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, stdev
+
+from benchmarks import PAGES
+
+HERE = Path(__file__).parent
+PAGE = PAGES / "recovery.md"
+METHODS = ("iterative + distillation", "one-shot", "one-shot + distillation", "plain iterative")
+WORKLOADS = ("digits", "stdlib-text")
+LEVELS = ("0.5", "0.8", "0.9", "0.95", "0.98", "0.99", "2x", "4x", "8x")
+
+
+def main() -> None:
+    """Put every table between its marks."""
+    text = PAGE.read_text()
+    lines = (HERE / "results.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    for workload in WORKLOADS:
+        for quantity in ("score", "loss"):
+            mark = f"{workload}-{quantity}"
+            text = _between(text, mark, _table([row for row in rows if row["workload"] == workload], quantity))
+    PAGE.write_text(text)
+
+
+def _table(rows: list[dict], quantity: str) -> str:
+    """Return what was lost against dense, in points or nats, over the seeds in which every way was run."""
+    scale, sign = (100, 1) if quantity == "score" else (1, -1)
+    found: dict[tuple[str, int], dict[str, float | None]] = defaultdict(dict)
+    for row in rows:
+        lost = sign * scale * (row["dense"][quantity] - row[quantity]) if quantity in row else None
+        found[row["level"], row["seed"]][row["method"]] = lost
+    out = [f"| level | seeds | {' | '.join(METHODS)} |", "|---|---|" + "---|" * len(METHODS)]
+    for level in LEVELS:
+        seeds = [it for (of, _), it in sorted(found.items()) if of == level and set(it) == set(METHODS)]
+        if seeds:
+            cells = [[value for it in seeds if (value := it[method]) is not None] for method in METHODS]
+            out.append(f"| {_named(level)} | {len(seeds)} | {' | '.join(_cell(it, cells) for it in cells)} |")
+    return "\n".join(out) if len(out) > 2 else "Not measured yet."
+
+
+def _cell(values: list[float], others: list[list[float]]) -> str:
+    if not values:
+        return "–"
+    spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+    shown = f"{round(mean(values), 2) + 0.0:.2f}{spread}"  # + 0.0: no minus before nought
+    return f"**{shown}**" if mean(values) == min(mean(it) for it in others if it) else shown
+
+
+def _named(level: str) -> str:
+    return f"{level[:-1]}× faster" if level.endswith("x") else f"{float(level):.0%} of the weights removed"
+
+
+def _between(text: str, mark: str, table: str) -> str:
+    between = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    assert between.search(text), mark
+    return between.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""What the second cycle begins from, and where its epochs go: dense and pruned models after mild drift, by seed.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.recovery.warm_choices --seeds 0..2      # goes on where it stopped
+
+A digits champion is made as a cycle makes it, with the widths of the cycle in warm_start_cut_again.json. Then every
+split is turned by six degrees (drifted.py), and second cycles are made: dense models anew and from the former one's
+weights, candidates from the dense model cut again and from the champion's own weights, at two rates, for fewer and more
+epochs. Each is compared with its dense model and with the champion on test, as the gate does. Lines go to
+warm_choices.jsonl.
+"""
+
+import argparse
+import copy
+import json
+import time
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from benchmarks import ROOT
+from reprune import bundle, tasks, workload
+from reprune.data import Data
+from reprune.gate.paired import drop_interval
+from reprune.pruning import analyze, cut, reestimate, replay
+from reprune.pruning import score as saliencies
+from reprune.pruning.cost import Cost, macs_of
+from reprune.pruning.iterative import best_cells, first_batches
+from reprune.pruning.recipe import Recipe
+from reprune.steps.learning import mean_loss
+from reprune.training.evaluate import losses, scores
+from reprune.training.fit import Settings, seed_everything
+from reprune.training.lesson import learn
+
+HERE = Path(__file__).resolve().parent
+WORK = ROOT / "build/benchmarks/recovery"
+RESULTS = HERE / "warm_choices.jsonl"
+DIGITS = workload.load("digits")
+TURNED = DIGITS.replace(
+    splits={name: f"drifted:{name}" for name in ("train", "validation", "test", "production")}, code=str(HERE)
+)
+WIDTHS = json.loads((HERE / "warm_start_cut_again.json").read_text())["second, warm"]["warm_start"]["round"]["widths"]
+
+DENSE = {"anew": (40, 0.1), "warm, 0.1": (12, 0.1), "warm, 0.03": (12, 0.03)}
+"""Epochs and rate of the second dense model."""
+
+CANDIDATES = [
+    # dense model, where the candidate begins, epochs, rate
+    ("warm, 0.1", "cut", 14, 0.1),
+    ("warm, 0.03", "cut", 14, 0.03),
+    ("warm, 0.03", "champion", 14, 0.03),
+    ("warm, 0.1", "cut", 22, 0.1),
+    ("warm, 0.1", "champion", 14, 0.1),
+    ("warm, 0.1", "champion", 22, 0.1),
+    ("warm, 0.1", "champion", 14, 0.03),
+    ("warm, 0.03", "cut", 14, 0.1),
+    ("warm, 0.03", "champion", 14, 0.1),
+    ("anew", "cut", 42, 0.1),
+]
+"""The first three are made first, of all seeds."""
+
+
+class Cycles:
+    """A first cycle of one seed, and second ones.
+
+    Args:
+        seed: Of weights and the order of examples.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.before, self.after = Data(DIGITS), Data(TURNED)
+        self.task = tasks.of(DIGITS, self.before)
+        self.dense = cache(self._dense)
+
+    def train(self, data, model, epochs, rate, *, teacher=None, shift=0):
+        """Train a model in place by the shipped settings."""
+        how = DIGITS.train
+        settings = Settings(
+            epochs=epochs,
+            learning_rate=rate,
+            optimizer=how.optimizer,
+            weight_decay=how.weight_decay,
+            seed=self.seed + shift,
+        )
+        # A teacher is frozen, and these go on to be trained
+        learn(DIGITS, data, self.task, model, settings, teacher=copy.deepcopy(teacher))
+        return model
+
+    @cache  # noqa: B019
+    def first(self) -> nn.Module:
+        """Return the dense model of the first cycle."""
+        how = DIGITS.train
+        return self._kept("first", self._built(), lambda it: self.train(self.before, it, how.epochs, how.learning_rate))
+
+    @cache  # noqa: B019
+    def champion(self) -> tuple[nn.Module, Recipe]:
+        """Return the pruned model of the first cycle, and its recipe."""
+        model, recipe = self._cut(self.first(), self.before)
+        train = lambda it: self.train(self.before, it, 42, 0.1, teacher=self.first(), shift=1)  # noqa: E731
+        return self._kept("champion", model, train), recipe
+
+    def candidate(self, dense: str, start: str, epochs: int, rate: float) -> nn.Module:
+        """Return the pruned model of a second cycle."""
+        teacher = self.dense(dense)
+        if start == "champion":
+            model = copy.deepcopy(self.champion()[0])
+        elif dense == "anew":
+            model, _ = self._cut(teacher, self.after)
+        else:
+            model = replay(teacher, self.champion()[1])
+            reestimate(model, (inputs for inputs, _ in self._examples(self.after)))
+        return self.train(self.after, model.train(), epochs, rate, teacher=teacher, shift=1)
+
+    def judged(self, model: nn.Module) -> tuple[np.ndarray, float]:
+        """Return each score, and the mean loss, on the turned test split."""
+        rows = [of(model, self.after.batches("test"), self.task) for of in (scores, losses)]
+        return rows[0], float(rows[1].mean())
+
+    def cost(self, dense: str, model: nn.Module, epochs: int) -> float:
+        """Return the cost of a second cycle in dense trainings."""
+        example = self.after.example()
+        price = Cost(macs_of(self.dense(dense), example), DIGITS.train.epochs, taught=True)
+        return DENSE[dense][0] / DIGITS.train.epochs + price.of(macs_of(model, example), epochs)
+
+    def _dense(self, name: str) -> nn.Module:
+        epochs, rate = DENSE[name]
+        model = self._built() if name == "anew" else copy.deepcopy(self.first())
+        return self.train(self.after, model, epochs, rate)
+
+    def _kept(self, name: str, model: nn.Module, train: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """Return a model trained, or filled with the weights that an earlier run of this script trained."""
+        path = WORK / f"warm-{name}-{self.seed}.safetensors"
+        if path.exists():
+            model.load_state_dict(load_file(path))
+            return model.eval()
+        train(model)
+        WORK.mkdir(parents=True, exist_ok=True)
+        save_file(model.state_dict(), path)
+        return model
+
+    def _built(self) -> nn.Module:
+        seed_everything(self.seed)
+        return bundle.build(DIGITS.model, key="model")
+
+    def _examples(self, data: Data):
+        return first_batches(data.training_batches(batch_size=DIGITS.train.batch_size, seed=self.seed), 512)
+
+    def _cut(self, dense: nn.Module, data: Data) -> tuple[nn.Module, Recipe]:
+        seed_everything(self.seed)  # images are distorted at random as they are loaded
+        analysis, batches = analyze(dense, data.example()), self._examples(data)
+        saliency = saliencies(dense, analysis, DIGITS.prune.criterion, batches, mean_loss(self.task))
+        model, recipe = cut(dense, analysis, best_cells(saliency, WIDTHS, analysis))
+        reestimate(model, (inputs for inputs, _ in batches))
+        return model, recipe
+
+
+def paired(model: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """Return how many points a model lost against another one, and the bound that the gate looks at."""
+    lost, gained = int((other > model).sum()), int((model > other).sum())
+    _, bound = drop_interval(lost, gained, len(model), 0.95)
+    return {"lost": lost, "gained": gained, "bound": bound}
+
+
+def main() -> None:
+    """Measure what has not been measured yet."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", default="0..2")
+    first, last = map(int, parser.parse_args().seeds.split(".."))
+    done = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    torch.set_num_threads(1)
+    cycles = {seed: Cycles(seed) for seed in range(first, last + 1)}
+    for candidates, seed in product((CANDIDATES[:3], CANDIDATES[3:]), cycles):
+        for asked in candidates:
+            if not any(it["seed"] == seed and it["asked"] == list(asked) for it in done):
+                with RESULTS.open("a") as file:
+                    file.write(json.dumps(measure(cycles[seed], asked)) + "\n")
+
+
+def measure(cycles: Cycles, asked: tuple[str, str, int, float]) -> dict[str, Any]:
+    """Make a candidate and compare it."""
+    dense, _, epochs, _ = asked
+    started = time.process_time()
+    model = cycles.candidate(*asked)
+    found, reference, champion = (cycles.judged(it) for it in (model, cycles.dense(dense), cycles.champion()[0]))
+    scored = (("candidate", found), ("dense", reference), ("champion", champion))
+    return {
+        "seed": cycles.seed,
+        "asked": asked,
+        "cost": cycles.cost(dense, model, epochs),
+        "score": {name: float(scores.mean()) for name, (scores, _) in scored},
+        "loss": {name: loss for name, (_, loss) in scored},
+        "against": {"dense": paired(found[0], reference[0]), "champion": paired(found[0], champion[0])},
+        "cpu_seconds": time.process_time() - started,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What a second cycle costs after mild drift, beside the first, and beside a second one that begins anew.
+
+    python -m benchmarks.recovery.warm_start --seeds 0..2      # goes on where it stopped
+
+Cycle 1 prunes the shipped digits. Then every split is turned by six degrees (drifted.py), and the cycle is run twice
+more on copies of that store: once as it is by default, once with ``warm_start: 0``. The gate's checks of latency do
+not block. A line for each cycle goes to warm_start.jsonl.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks import ROOT
+from reprune import workload
+from reprune.step import read_records
+from reprune.store import open_store
+
+HERE = Path(__file__).resolve().parent
+WORK = ROOT / "build/benchmarks/recovery"
+RESULTS = HERE / "warm_start.jsonl"
+DRIFTED = [f"{name}=drifted:{name}" for name in ("train", "validation", "test", "production")]
+LATENCY_WARNS = dict.fromkeys(("latency", "tail_latency", "extreme_latency"), "warn")
+"""What decides here is what the models answer, on whatever machine; latency is measured and told."""
+
+
+def main() -> None:
+    """Run the cycles that were not run yet, and tell what all of them cost."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", default="0..2")
+    first, last = map(int, parser.parse_args().seeds.split(".."))
+    for names, seed in product((("first", "second, warm"), ("second, anew",)), range(first, last + 1)):
+        for name in names:
+            if not any(it["seed"] == seed and it["cycle"] == name for it in rows()):
+                row = {"seed": seed, "cycle": name, **cycle(WORK / f"cycles-{seed}", name, seed)}
+                with RESULTS.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+    for row in rows():
+        start = next(it for it in rows() if it["seed"] == row["seed"])
+        total, whole = sum(row["cost"].values()), sum(start["cost"].values())
+        lost = ", ".join(f"bound {100 * (it['bound'] or 0):.2f} against {name}" for name, it in row["lost"].items())
+        text = f"{total:.2f} dense trainings ({total / whole:.0%}), {row['outcome']}, {lost}"
+        print(f"seed {row['seed']}, {row['cycle']}: {text}")
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return the cycles that were run, the first of each seed before the others."""
+    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
+def cycle(folder: Path, name: str, seed: int) -> dict[str, Any]:
+    """Run the loop once, a second cycle on a copy of the store of the first, and return what it cost and came to."""
+    store, options = folder / name, []
+    folder.mkdir(parents=True, exist_ok=True)
+    if name != "first":
+        shutil.rmtree(store, ignore_errors=True)
+        shutil.copytree(folder / "first", store)
+        options = [word for each in DRIFTED for word in ("--split", each)]
+    changes = {"seed": seed, "gate": LATENCY_WARNS} | ({"warm_start": 0.0} if name == "second, anew" else {})
+    raw = workload.load("digits").replace(**changes).model_dump(mode="json", exclude_defaults=True)
+    (folder / "digits.yaml").write_text(yaml.safe_dump(raw | {"code": str(HERE)}))
+    command = [
+        sys.executable,
+        "-m",
+        "reprune",
+        "run",
+        "digits.yaml",
+        "--force",
+        "--json",
+        "--store",
+        str(store),
+    ]
+    done = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True, env=dict(os.environ))
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stderr)
+    ended = json.loads(done.stdout)
+    records = read_records(open_store(str(store)), "digits", ended["run"])
+    return {
+        "outcome": ended["outcome"],
+        "reasons": ended["reasons"],
+        "cost": records["finetune"]["cost"],
+        "seconds": {name: record["seconds"] for name, record in records.items() if "seconds" in record},
+        "warm_start": records["prune"]["warm_start"],
+        "train": records["train"]["summary"],
+        "comparison": ended["comparison"],
+        "lost": {
+            it["name"].removeprefix("quality against "): {"estimate": it["estimate"], "bound": it["high"]}
+            for it in records["gate"]["checks"]
+            if it["name"].startswith("quality against ")
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

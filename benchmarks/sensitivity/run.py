@@ -1,0 +1,210 @@
+"""Compare the sensitivity analysis with pruning every group at nine ratios over all held-out examples.
+
+    python -m benchmarks.sensitivity.run [digits] [mobilenet] [stdlib-text]
+
+Weights are trained by the shipped settings first, and kept in build/benchmarks/sensitivity. Seconds are CPU seconds of
+one thread, so that other work on the machine hardly counts. Results go to results.json beside this file.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr, t
+
+from benchmarks.sensitivity.models import Study, prepare
+from reprune.data import iter_batches
+from reprune.planning.sensitivity import analyze_sensitivity
+from reprune.planning.sensitivity.cells import RATIOS
+from reprune.planning.sensitivity.chunks import chunks
+from reprune.planning.sensitivity.gates import gate_gradients
+from reprune.planning.sensitivity.measuring import Scored, score_cells
+from reprune.planning.sensitivity.suffix import SuffixRunner
+from reprune.pruning import Analysis, analyze
+from reprune.pruning.oracle import cells_of
+from reprune.pruning.surgery import apply, recipe_for
+
+WEIGHTS = Path("build/benchmarks/sensitivity")
+RESULTS = Path(__file__).with_name("results.json")
+SEEDS = 10
+CHUNK = 64
+SAME = 1e-6
+"""What two float32 runs of one model in batches of other sizes may differ by."""
+
+Cell = tuple[str, int]
+
+
+class Exhaustive:
+    """Every group narrowed at nine ratios, and run on every example.
+
+    The losses come from the exported graph with what is removed zeroed, and are kept in the build folder. The seconds
+    are those of really cutting and running whole models, at every tenth cell, scaled to all.
+
+    Args:
+        study: Model and examples.
+        analysis: Its groups.
+        saliency: What orders the cells.
+    """
+
+    def __init__(self, study: Study, analysis: Analysis, saliency: dict[str, torch.Tensor]) -> None:
+        orders = {name: torch.argsort(it, descending=True, stable=True).tolist() for name, it in saliency.items()}
+        self.cells: list[Cell] = [
+            (group.name, width)
+            for group in analysis.groups
+            for width in sorted({max(1, round((1 - ratio) * group.width)) for ratio in RATIOS} - {group.width})
+        ]
+        kept = WEIGHTS / f"{study.name}-exhaustive.npz"
+        if not kept.exists():
+            np.savez(kept, matrix=self._matrix(study, analysis, orders))
+        self.matrix = np.load(kept)["matrix"]
+        self._study, self._analysis, self._orders = study, analysis, orders
+
+    def seconds(self, first: int) -> float:
+        """Return the seconds that pruning at every cell takes, each model run on so many examples."""
+        study, analysis = self._study, self._analysis
+        batches = list(iter_batches(study.held_out, limit=first))
+        timed = self.cells[::10]  # another ratio of each group in turn
+        started = time.process_time()
+        for name, width in timed:
+            removed = cells_of(analysis, {name: self._orders[name][:width]})
+            losses(study, apply(study.model, recipe_for(study.model, analysis, removed)).eval(), batches)
+        return (time.process_time() - started) * len(self.cells) / len(timed)
+
+    def _matrix(self, study: Study, analysis: Analysis, orders: dict[str, list[int]]) -> np.ndarray:
+        """Return the rise of each example's loss at each cell, ``[cells, N]``."""
+        parts = []
+        batches = [(chunk.inputs, chunk) for chunk in chunks(iter_batches(study.held_out), CHUNK)]
+        runner = SuffixRunner(study.model, analysis, batches[0][0])
+        for inputs, chunk in batches:
+            values = runner.dense(inputs, orders)
+            dense = study.loss(chunk.real(runner.outputs(values)), chunk.targets).double()
+            with torch.no_grad():
+                outputs = (runner.narrowed(values, {name: orders[name][:width]}) for name, width in self.cells)
+                parts.append([(study.loss(chunk.real(y), chunk.targets).double() - dense).numpy() for y in outputs])
+        return np.concatenate([np.array(part) for part in parts], axis=1)
+
+
+def losses(study: Study, model: torch.nn.Module, batches: Sequence[Any]) -> np.ndarray:
+    """Return the loss of every example, ``[N]``."""
+    with torch.no_grad():
+        return np.concatenate([study.loss(model(x), y).double().numpy() for x, y in batches])
+
+
+def ours(
+    study: Study, analysis: Analysis, scored: Scored, truth: Exhaustive, first: int, seed: int
+) -> dict[str, float]:
+    """Return the figures of one analysis of the first so many held-out examples."""
+    batches = list(iter_batches(study.held_out, limit=first))
+    scored = scored._replace(losses=scored.losses[:first])
+    started = time.process_time()
+    found = analyze_sensitivity(study.model, analysis, batches, study.loss, scored=scored, seed=seed)
+    seconds = time.process_time() - started
+    points = {(name, point.width): point for name, curve in found.curves.items() for point in curve.points}
+    exact = truth.matrix[:, :first].mean(1)
+    inside = [
+        points[cell].interval[0] - SAME <= value <= points[cell].interval[1] + SAME
+        for cell, value in zip(truth.cells, exact, strict=True)
+    ]
+    measured = [points[cell].examples > 0 for cell in truth.cells]
+    return {
+        "seconds": seconds,
+        "cheaper_in_seconds": truth.seconds(first) / seconds,
+        "cheaper": found.exhaustive_layer_evaluations / found.layer_evaluations,
+        "spearman": spearmanr([points[cell].loss_increase for cell in truth.cells], exact)[0],
+        "spearman_measured": spearmanr(
+            [points[c].loss_increase for c, m in zip(truth.cells, measured, strict=True) if m], exact[measured]
+        )[0],
+        "covered": float(np.mean(inside)),
+        "covered_measured": float(np.mean(np.array(inside)[measured])),
+        "cells_measured": int(np.sum(measured)),
+        "examples_a_cell": float(
+            np.mean([points[c].examples for c, m in zip(truth.cells, measured, strict=True) if m])
+        ),
+    }
+
+
+def subset(truth: Exhaustive, first: int, examples: int, seed: int) -> dict[str, float]:
+    """Return the figures of measuring every cell on a plain random subset, whole models run."""
+    rises = truth.matrix[:, :first]
+    chosen = rises[:, np.random.default_rng(seed).permutation(first)[:examples]]
+    exact, mean = rises.mean(1), chosen.mean(1)
+    error = chosen.std(1, ddof=1) / examples**0.5 * (1 - examples / first) ** 0.5
+    inside = np.abs(mean - exact) <= t.isf(0.025, examples - 1) * error + SAME
+    return {
+        "cheaper": first / examples,
+        "spearman": spearmanr(mean, exact)[0],
+        "covered": float(inside.mean()),
+        "examples_a_cell": examples,
+    }
+
+
+def from_gradients(study: Study, analysis: Analysis, saliency: Any, truth: Exhaustive, first: int) -> dict[str, Any]:
+    """Return the rank correlations of proposals that measure nothing, from gates' gradients on all examples."""
+    parts = chunks(iter_batches(study.held_out, limit=first), CHUNK)
+    runner = SuffixRunner(study.model, analysis, parts[0].inputs)
+    gates = torch.cat(
+        [gate_gradients(runner, it.inputs, lambda y, it=it: study.loss(it.real(y), it.targets)) for it in parts]
+    ).double()
+    scores = {"first-order Taylor": gates.mean(0).abs(), "Fisher alone": gates.square().mean(0)}
+    exact, found = truth.matrix[:, :first].mean(1), {}
+    for name, score_of_cells in scores.items():
+        guess = []
+        for group, width in truth.cells:
+            order = torch.argsort(saliency[group], descending=True, stable=True)[width:]
+            guess.append(float(score_of_cells[analysis.offsets[group] + order].sum()))
+        found[name] = {"spearman": spearmanr(guess, exact)[0], "cheaper": (len(truth.cells) + 1) / 3}
+    return found
+
+
+def mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean over seeds of each figure, and the worst rank correlation and coverage."""
+    found = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    return found | {f"least_{key}": float(min(row[key] for row in rows)) for key in ("spearman", "covered")}
+
+
+def benchmark(name: str) -> dict[str, Any]:
+    """Return all figures of one model."""
+    study = prepare(name, WEIGHTS)
+    batches = list(iter_batches(study.held_out))
+    analysis = analyze(study.model, batches[0][0][:2])
+    scored = score_cells(study.model, analysis, batches, study.loss, "taylor")
+    saliency = scored.saliency
+    truth = Exhaustive(study, analysis, saliency)
+    layers = SuffixRunner(study.model, analysis, batches[0][0][:2])
+    reach = np.mean([layers.layers(group.name) for group in analysis.groups]) / layers.layers()
+    result: dict[str, Any] = {
+        "groups": len(analysis.groups),
+        "cells": len(truth.cells),
+        "share_of_layers_after_a_group": float(reach),
+        "splits": {},
+    }
+    for split, first in (("held-out", len(study.held_out)), ("shipped validation", len(study.validation))):
+        runs = [ours(study, analysis, scored, truth, first, seed) for seed in range(SEEDS)]
+        figures = mean(runs)
+        same_cost = max(2, round(first / figures["cheaper"]))
+        result["splits"][split] = {
+            "examples": first,
+            "reprune": figures,
+            "plain subset, same cost": mean([subset(truth, first, same_cost, seed) for seed in range(SEEDS)]),
+            **from_gradients(study, analysis, saliency, truth, first),
+        }
+    return result
+
+
+def main() -> None:
+    """Run the models named on the command line, or all, and keep the results of the others."""
+    torch.set_num_threads(1)
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in sys.argv[1:] or ("digits", "mobilenet", "stdlib-text"):
+        known[name] = benchmark(name)
+        print(name, json.dumps(known[name], indent=1), flush=True)
+        RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Kill the rounds of pruning over and over, at random moments, and compare where they end with a run left alone.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.training.kills_in_rounds      # writes kills_in_rounds.json
+
+A small network for the digits is cut in four rounds and recovers for twenty epochs in each, by the parts that the
+``prune`` step is made of. In place of a latency stands the share of multiply-accumulates that is left: measured times
+differ from run to run, so that two runs would not even cut alike. How a life is lived and ended is in lives.py.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from benchmarks.training.lives import live
+from reprune import digest, tasks, workload
+from reprune.data import Data
+from reprune.pruning.cost import Cost, macs_of
+from reprune.pruning.iterative import Limits, Loop, Parts, first_batches
+from reprune.pruning.pace import Fixed
+from reprune.pruning.progress import Progress
+from reprune.pruning.rounds import Judgement, Measured
+from reprune.store import open_store
+from reprune.structure import call
+from reprune.training.checkpoint import Checkpoints
+from reprune.training.fit import Settings, seed_everything
+from reprune.training.lesson import learn
+
+FOLDER = Path(__file__).parent
+DIGITS = workload.load("digits")
+WIDTH, ROUNDS, EPOCHS = 80, 5, 20
+LENGTH = 4.5
+"""Epochs whose time the longest life that is killed takes; about two of them pass before it has finished one."""
+
+
+def network():
+    """Return a small convolutional network whose dropout draws random numbers."""
+    seed_everything(0)
+    return nn.Sequential(
+        *(nn.Conv2d(1, WIDTH, 3, padding=1), nn.BatchNorm2d(WIDTH), nn.ReLU(), nn.Dropout(0.1)),
+        *(nn.Conv2d(WIDTH, WIDTH, 3, stride=2, padding=1), nn.BatchNorm2d(WIDTH), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(WIDTH * 16, 10)),
+    )
+
+
+class Problem:
+    """The dense model and its data, made once and inherited by every life."""
+
+    def __init__(self):
+        self.data = Data(DIGITS)
+        self.task = tasks.of(DIGITS, self.data)
+        self.example = self.data.example()
+        self.dense = network()
+        self.train(self.dense, 5, None, "dense", seed=0)
+        self.saliency = first_batches(self.data.training_batches(batch_size=64, seed=0), 256)
+        self.macs = macs_of(self.dense, self.example)
+        self.prune(None)  # what this imports, no life imports again
+
+    def train(self, model, epochs, checkpoints, name, *, seed, teacher=None, on_epoch=None):
+        """Train a model in place, as the steps do."""
+        settings = Settings(epochs=epochs, learning_rate=0.05, optimizer="sgd", seed=seed)
+        learn(
+            *(DIGITS, self.data, self.task, model, settings),
+            teacher=teacher,
+            checkpoints=checkpoints,
+            name=name,
+            on_epoch=on_epoch,
+        )
+
+    @torch.no_grad()
+    def judge(self, model):
+        """Return the loss and the scores on validation."""
+        model.eval()
+        rows = [(call(model, x), y) for x, y in self.data.batches("validation")]
+        losses, scores = ([of(*row) for row in rows] for of in (self.task.loss, self.task.score))
+        return Judgement(float(torch.cat(losses).double().mean()), torch.cat(scores).double().numpy())
+
+    def measure(self, model):
+        """Return what a model costs, in multiply-accumulates."""
+        ratio = macs_of(model, self.example) / self.macs
+        return Measured(ratio, 4 * sum(parameter.numel() for parameter in model.parameters()), 100 * ratio)
+
+    def prune(self, store, tell=lambda *what: None):
+        """Prune in rounds; with a store, go on from what it holds."""
+        checkpoints = Checkpoints(open_store(store), "digits", "a" * 64) if store else None
+
+        def recover(model, number, again, epochs):
+            name = f"round-{number}{'-again' * again}"
+            told = {"teacher": self.dense, "on_epoch": lambda epoch: tell(number, int(again), epoch.epoch)}
+            self.train(model, epochs, checkpoints, name, seed=100 + number + 1000 * again, **told)
+
+        parts = Parts(
+            example_inputs=self.example,
+            criterion="taylor",
+            saliency_batches=self.saliency,
+            loss=cross_entropy,
+            recover=recover,
+            judge=self.judge,
+            measure=self.measure,
+            clock=lambda: 0.0,
+        )
+        limits = Limits(epochs=EPOCHS, drop=0.5, cost=Cost(self.macs, 5, taught=True), most=100.0)
+        dense = network()
+        dense.load_state_dict(self.dense.state_dict())
+        return Loop(parts, limits, Fixed("constant", ROUNDS, EPOCHS)).run(
+            *(dense, self.judge(dense), {"0": 8, "4": 8}),
+            progress=Progress(checkpoints),
+            on_round=lambda done, _: tell(done.round, 2, 1),
+        )
+
+
+def life(problem, store, tell):
+    """Prune, tell of each finished epoch and round, ever rising: round, try, epoch, CPU seconds; return where it ends.
+
+    A round that is over is told as the first epoch of a third try.
+    """
+    outcome = problem.prune(store, lambda *what: tell([*what, time.process_time()]))
+    raw = b"".join(tensor.numpy().tobytes() for tensor in outcome.model.state_dict().values())
+    rounds = digest.of_json([it.model_dump() for it in outcome.rounds])
+    recipe = digest.of_json(outcome.recipe.to_json())
+    return {"weights_sha256": digest.of_bytes(raw), "recipe_sha256": recipe, "rounds_sha256": rounds}
+
+
+def main():
+    """Prune once undisturbed and once under kills; write what was lost and whether the ends are the same."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    problem, draw, lives, end = Problem(), random.Random(asked.seed), [], None
+    with TemporaryDirectory() as scratch:
+        whole, alone = live(life, problem, f"{scratch}/alone")
+        last, again = [0, 0, 0], 0
+        cpu = [line[3] for line in whole]
+        epoch = statistics.median(late - early for early, late in pairwise(cpu))
+        longest = LENGTH * epoch
+        while end is None:
+            seconds = draw.uniform(0.05, longest) if len(lives) < asked.kills else None
+            told, end = live(life, problem, f"{scratch}/killed", seconds=seconds)
+            again += sum(it[:3] <= last for it in told)
+            last = told[-1][:3] if told else last
+            if end is None:
+                lives.append(told)
+                print(f"kill {len(lives)}: round {last[0]}, epoch {last[2]}", flush=True)
+    result = {
+        "kills": len(lives),
+        "before_an_epoch_was_over": sum(not told for told in lives),
+        "rounds": len([it for it in whole if it[1] == 2]),
+        "epochs": len([it for it in whole if it[1] < 2]),
+        "done_again": again,
+        "cpu_seconds_an_epoch": epoch,
+        "cpu_seconds_to_the_first": cpu[0],
+        "alone": alone,
+        "killed": end,
+        "identical": alone == end,
+    }
+    (FOLDER / "kills_in_rounds.json").write_text(json.dumps(result | {"lives": lives}) + "\n")
+    print(result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Where the time of an epoch goes: forward, backward and optimizer, and all that is not them.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.training.overhead      # writes overhead.json beside this file
+
+Times are CPU times of the process, so that other work on the machine does not count, beside wall times. From epoch to
+epoch the checkpoint is written in turn as it is now and as it was before, with copies of all tensors on the way.
+"""
+
+import json
+import statistics
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
+
+import safetensors.torch
+import torch
+
+from reprune import bundle, digest, tasks
+from reprune.data import Data
+from reprune.store import open_store
+from reprune.training import accumulation, evaluate, loop
+from reprune.training.checkpoint import Checkpoints
+from reprune.training.fit import Settings, seed_everything
+from reprune.training.lesson import learn
+from reprune.workload import load
+
+EPOCHS = 41
+CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
+STEPS = ("forward", "backward", "optimizer")
+FOLDER = Path(__file__).parent
+
+
+class Shares:
+    """Seconds spent in named parts, by each clock; what is spent in a part inside a part counts as the inner one's."""
+
+    def __init__(self):
+        self.seconds = {}
+        self._inside = []
+
+    @contextmanager
+    def part(self, name):
+        """Count what happens inside."""
+        self._inside.append(dict.fromkeys(CLOCKS, 0.0))
+        started = {clock: read() for clock, read in CLOCKS.items()}
+        try:
+            yield
+        finally:
+            inner = self._inside.pop()
+            spent = self.seconds.setdefault(name, dict.fromkeys(CLOCKS, 0.0))
+            for clock, read in CLOCKS.items():
+                passed = read() - started[clock]
+                spent[clock] += passed - inner[clock]
+                if self._inside:
+                    self._inside[-1][clock] += passed
+
+    def timed(self, function, name):
+        """Return a function that is counted."""
+
+        def call(*arguments, **keywords):
+            with self.part(name):
+                return function(*arguments, **keywords)
+
+        return call
+
+    def iterated(self, batches):
+        """Return batches whose loading is counted."""
+        stream = iter(batches)
+        while True:
+            with self.part("data"):
+                batch = next(stream, None)
+            if batch is None:
+                return
+            yield batch
+
+
+class Copying(Checkpoints):
+    """Checkpoints as they were written before: every tensor copied into one run of bytes, and that once more."""
+
+    def save(self, name, tensors, state):
+        """Write a new generation, and delete all but the last two."""
+        metadata = {"state": json.dumps(state), "owner": json.dumps(self._owner), "name": name}
+        payload = safetensors.torch.save(tensors, metadata=metadata)
+        generations = self._generations(name)
+        self._store.put(self._key(name, generations[-1] + 1), digest.of_bytes(payload).encode() + b"\n" + payload)
+        for old in generations[:-1]:
+            self._store.delete(self._key(name, old))
+
+
+def measure(name):
+    """Train a shipped workload for a while; return each part's median seconds, by the way checkpoints are written."""
+    workload = load(name)
+    data, train = Data(workload), workload.train
+    task = tasks.of(workload, data)
+    seed_everything(0)
+    model = bundle.build(workload.model, key="model")
+    settings = Settings(epochs=EPOCHS, learning_rate=train.learning_rate, optimizer=train.optimizer)
+    shares, rows, before = Shares(), [], {clock: read() for clock, read in CLOCKS.items()}
+
+    def row(_):
+        nonlocal before
+        now = {clock: read() for clock, read in CLOCKS.items()}
+        rows.append({"all": {clock: now[clock] - before[clock] for clock in CLOCKS}} | shares.seconds)
+        shares.seconds, before = {}, now
+
+    with ExitStack() as patches, TemporaryDirectory(dir=".") as store:
+        place = (open_store(store), name, "a" * 64)
+        checkpoints, copying = Checkpoints(*place), Copying(*place)
+        turns = cycle((checkpoints.save, copying.save))
+        checkpoints.save = lambda *what: next(turns)(*what)
+        optimizer = torch.optim.SGD if train.optimizer == "sgd" else torch.optim.AdamW
+        for owner, attribute, part in (
+            (accumulation, "call", "forward"),
+            (task, "loss", "forward"),
+            (torch.Tensor, "backward", "backward"),
+            (torch.nn.utils, "clip_grad_norm_", "optimizer"),
+            (optimizer, "step", "optimizer"),
+            (optimizer, "zero_grad", "optimizer"),
+            (evaluate, "call", "validation's forward passes"),
+            (loop.Loop, "_validated", "the rest of validation"),
+            (loop.Loop, "_keep", "checkpoint"),
+        ):
+            patches.enter_context(patch.object(owner, attribute, shares.timed(getattr(owner, attribute), part)))
+        load_batches = data.training_batches
+        data.training_batches = lambda **asked: _Counted(load_batches(**asked), shares)
+        learn(workload, data, task, model, settings, checkpoints=checkpoints, on_epoch=row)
+    parts = ["all", *STEPS, "data", "validation's forward passes", "the rest of validation", "checkpoint"]
+    return {
+        way: {
+            clock: {part: statistics.median(r.get(part, {}).get(clock, 0.0) for r in some) for part in parts}
+            for clock in CLOCKS
+        }
+        for way, some in (("now", rows[2::2]), ("copying", rows[1::2]))  # the first epoch loads the data
+    }
+
+
+class _Counted:
+    """A loader whose loading is counted."""
+
+    def __init__(self, loader, shares):
+        self.loader, self.shares = loader, shares
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        return self.shares.iterated(self.loader)
+
+
+def main():
+    """Measure the shipped workloads that are named; the digits by default."""
+    found = {}
+    for name in sys.argv[1:] or ["digits"]:
+        found[name] = measure(name)
+        for way, clocks in found[name].items():
+            for clock, parts in clocks.items():
+                inside = sum(parts[part] for part in STEPS)
+                validated = inside + parts["validation's forward passes"]
+                print(
+                    f"{name}, {way}, {clock}: {1 - inside / parts['all']:.1%} outside forward, backward, optimizer;",
+                    end="",
+                )
+                print(f" {1 - validated / parts['all']:.1%} with validation's forward passes inside", parts)
+    (FOLDER / "overhead.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
