@@ -5,18 +5,19 @@
 Each trial has a reference of its own, and windows of 300 rows one after another, all shifted, or all still. Both ways
 see the same windows, with the defaults of the monitor: 1 % false alarms a window, confirmed by two in a row; and with
 `monitor.online`, where a look at several windows together confirms by itself. Still windows are judged at 5 %, since at
-1 % too little would happen to be counted. What is done is kept in delay.json, so the script can be stopped and run
-again.
+1 % too little would happen to be counted. What is done is kept in delay.jsonl and no_drift.jsonl, so the script can
+be stopped and run again.
 """
 
 import argparse
-import json
+from itertools import product
 
 import numpy as np
 
 from benchmarks.drift import detectors
 from benchmarks.drift.power import SIZE, TABULAR
 from benchmarks.drift.streams import HERE, REFERENCE, tabular
+from benchmarks.records import Records
 from reprune.drift.online import Recent
 from reprune.drift.policy import DriftPolicy
 from reprune.watch.policy import WatchPolicy, windows_between_false_confirmations
@@ -25,6 +26,10 @@ SHIFTS = ("mean", "spread", "correlation", "balance")
 SERIES = 2026
 RATE, STILL_RATE, CONFIRM, LONGEST, STILL = 0.01, 0.05, 2, 20, 8
 STEP = 10
+"""Trials in a record."""
+
+WAYS = {"in a row": False, "together": True}
+"""How drift is confirmed, and whether ``monitor.online`` is set."""
 
 
 def looks(rng, shift, seed, rate, online):
@@ -70,27 +75,27 @@ def main():
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--still", type=int, default=200)
     arguments = parser.parse_args()
-    path = HERE / "delay.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    for online in (False, True):
-        known = found.setdefault("online still" if online else "still", [])
-        while len(known) < arguments.still:
-            known.append(still(len(known), online))
-            path.write_text(json.dumps(found))
-        report_still(known, online)
-    for done in range(STEP, arguments.trials + 1, STEP):
-        for kind, amount in [(kind, amount) for kind, amounts in TABULAR.values() for amount in amounts]:
-            for online in (False, True):
-                if kind in SHIFTS:
-                    known = found.setdefault(f"{kind} {amount:g}{' online' if online else ''}", [])
-                    new = range(len(known), done)
-                    known += [windows_until_confirmed(kind, amount, seed, online) for seed in new]
-                    path.write_text(json.dumps(found))
-    for name, known in found.items():
-        if "still" not in name:
-            median, ninth = (np.quantile(known, share, method="inverted_cdf") for share in (0.5, 0.9))
-            shown = [f"more than {LONGEST}" if value > LONGEST else f"{value:.0f}" for value in (median, ninth)]
-            print(f"{name}: median {shown[0]}, nine in ten within {shown[1]} ({len(known)} trials)")
+    without_drift = Records(HERE / "no_drift.jsonl", ("confirmed_by", "trial"))
+    delays = Records(HERE / "delay.jsonl", ("shift", "amount", "confirmed_by", "first_trial"))
+    for way, online in WAYS.items():
+        for trial in range(arguments.still):
+            if not without_drift.has(way, trial):
+                without_drift.add(confirmed_by=way, trial=trial, **still(trial, online))
+        report_still(without_drift.select(confirmed_by=way), online)
+    cells = [(kind, amount) for kind, amounts in TABULAR.values() for amount in amounts if kind in SHIFTS]
+    for first in range(0, arguments.trials - STEP + 1, STEP):
+        for (kind, amount), way in product(cells, WAYS):
+            if not delays.has(kind, amount, way, first):
+                windows = [windows_until_confirmed(kind, amount, first + it, WAYS[way]) for it in range(STEP)]
+                delays.add(shift=kind, amount=amount, confirmed_by=way, first_trial=first, windows=windows)
+    for (kind, amount), way in product(cells, WAYS):
+        records = delays.select(shift=kind, amount=amount, confirmed_by=way)
+        known = [windows for record in records for windows in record["windows"]]
+        if not known:
+            continue
+        median, ninth = (np.quantile(known, share, method="inverted_cdf") for share in (0.5, 0.9))
+        shown = [f"more than {LONGEST}" if value > LONGEST else f"{value:.0f}" for value in (median, ninth)]
+        print(f"{kind} {amount:g}, {way}: median {shown[0]}, nine in ten within {shown[1]} ({len(known)} trials)")
 
 
 def report_still(known, online):

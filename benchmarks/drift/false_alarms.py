@@ -8,15 +8,17 @@ an environment of its own (`pip install "evidently==0.7.23" "pandas<3"`), Eviden
 """
 
 import argparse
-import json
 
 import numpy as np
 
 from benchmarks.drift import detectors
 from benchmarks.drift.streams import HERE, SIZES, Digits, window
+from benchmarks.records import Records
 
 STREAMS = ("tabular", "embeddings", "predictions")
 RATES = (0.01, 0.05)
+STEP = 50
+"""Windows in a record."""
 
 
 def evidently(reference, current, seed):
@@ -42,22 +44,23 @@ def main():
     parser.add_argument("--stream", choices=STREAMS, required=True)
     arguments = parser.parse_args()
     judge = evidently if arguments.detector == "evidently" else getattr(detectors, arguments.detector)
-    path = HERE / "false_alarms" / f"{arguments.detector}-{arguments.stream}.json"
+    score = "drifted_columns" if arguments.detector == "evidently" else "p_values"
+    path = HERE / "false_alarms" / f"{arguments.detector}-{arguments.stream}.jsonl"
     path.parent.mkdir(exist_ok=True)
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = Records(path, ("rows", "first_seed"))
     digits = Digits()
-    for done in range(50, arguments.windows + 1, 50):
+    for first in range(0, arguments.windows - STEP + 1, STEP):
         for size in SIZES:
-            known = found.setdefault(str(size), [])
-            if len(known) < done:
-                pairs = ((seed, window(arguments.stream, seed, size, digits)) for seed in range(len(known), done))
-                known += [round(float(judge(*pair, seed)), 5) for seed, pair in pairs]
-                path.write_text(json.dumps(found))
-    for key, values in found.items():
+            if not found.has(size, first):
+                pairs = ((seed, window(arguments.stream, seed, size, digits)) for seed in range(first, first + STEP))
+                scores = [round(float(judge(*pair, seed)), 5) for seed, pair in pairs]
+                found.add(rows=size, first_seed=first, **{score: scores})
+    for size in SIZES:
+        values = np.array([value for record in found.select(rows=size) for value in record[score]])
         if arguments.detector == "evidently":
-            print(key, len(values), f"any column: {np.mean(np.array(values) > 0):.1%}")
+            print(size, len(values), f"any column: {np.mean(values > 0):.1%}")
         else:
-            print(key, len(values), *(f"{rate:.0%}: {np.mean(np.array(values) <= rate):.1%}" for rate in RATES))
+            print(size, len(values), *(f"{rate:.0%}: {np.mean(values <= rate):.1%}" for rate in RATES))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@
 
 Every detector's score is set against the 5 % quantile of its own scores on windows without drift, so that all alarm
 equally often where nothing moved. All see the same windows, so the difference between reprune and the best of the
-others is tested by McNemar's test. What is done is kept in power-tabular.json and power-images.json, so the script can
-be stopped and run again. The windows differ from those that reprune's tests were chosen on (SERIES).
+others is tested by McNemar's test. What is done is kept in power-tabular.jsonl and power-images.jsonl, so the script
+can be stopped and run again. The windows differ from those that reprune's tests were chosen on (SERIES).
 """
 
 import argparse
-import json
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from torch import nn
 from benchmarks.drift import detectors
 from benchmarks.drift.digits import answers, network
 from benchmarks.drift.streams import HERE, REFERENCE, Digits, tabular
+from benchmarks.records import Record, Records
 
 SIZE = 300
 SERIES = 2029
@@ -135,36 +135,45 @@ def main():
     torch.set_num_threads(1)
     pictures = Pictures()
     for stream in arguments.stream:
-        path = HERE / f"power-{stream}.json"
-        found = json.loads(path.read_text()) if path.exists() else {}
+        found = Records(HERE / f"power-{stream}.jsonl", ("shift", "amount", "first_seed"))
         shifts = {"tabular": TABULAR, "images": IMAGES}[stream]
         cells = [("none", 0.0), *((kind, amount) for kind, amounts in shifts.values() for amount in amounts)]
-        for done in range(STEP, QUICK_NULL[stream] + 1, STEP):
+        for first in range(0, QUICK_NULL[stream], STEP):
             for kind, amount in cells:
-                scores = found.setdefault(f"{kind} {amount:g}", {name: [] for name in DETECTORS})
-                wanted = {name: min(done, windows_wanted(stream, kind, amount, name)) for name in DETECTORS}
-                for seed in range(min(len(values) for values in scores.values()), max(wanted.values())):
-                    names = [name for name in DETECTORS if len(scores[name]) == seed < wanted[name]]
-                    if not names:
-                        continue
-                    rng = np.random.default_rng([SERIES, seed, *f"{stream} {kind} {amount}".encode()])
-                    if stream == "images":
-                        pair = pictures.window(rng, kind, amount)
-                    else:
-                        pair = tabular(rng, REFERENCE), tabular(rng, SIZE, **({} if kind == "none" else {kind: amount}))
-                    for name in names:
-                        scores[name].append(round(float(getattr(detectors, name)(*pair, seed)), 6))
-                path.write_text(json.dumps(found))
+                names = [name for name in DETECTORS if first < windows_wanted(stream, kind, amount, name)]
+                if names and not found.has(kind, amount, first):
+                    found.add(**judged(stream, kind, amount, first, names, pictures))
         report(found, shifts)
+
+
+def judged(stream, kind, amount, first, names, pictures) -> Record:
+    """Return the scores that detectors give the next windows of a shift."""
+    scores = {name: [] for name in names}
+    for seed in range(first, first + STEP):
+        rng = np.random.default_rng([SERIES, seed, *f"{stream} {kind} {amount}".encode()])
+        if stream == "images":
+            pair = pictures.window(rng, kind, amount)
+        else:
+            pair = tabular(rng, REFERENCE), tabular(rng, SIZE, **({} if kind == "none" else {kind: amount}))
+        for name in names:
+            scores[name].append(round(float(getattr(detectors, name)(*pair, seed)), 6))
+    return {"shift": kind, "amount": amount, "first_seed": first} | scores
+
+
+def scores_of(found, kind, amount) -> dict[str, np.ndarray]:
+    """Return each detector's scores for a shift, by seed."""
+    records = found.select(shift=kind, amount=amount)
+    return {name: np.array([it for record in records for it in record.get(name, [])]) for name in DETECTORS}
 
 
 def report(found, shifts, rate=0.05):
     """Print the share of windows found, a row for each shift, and McNemar's p-value of reprune and the best other."""
     print(f"{'shift':36} windows", *(f"{name:>12}" for name in DETECTORS), "  reprune - best other, standard error, p")
+    null = scores_of(found, "none", 0.0)
     for title, (kind, amounts) in shifts.items():
         for amount in amounts:
-            scores = found[f"{kind} {amount:g}"]
-            alarms = {name: alarmed(found["none 0"][name], scores[name], rate, name) for name in DETECTORS}
+            scores = scores_of(found, kind, amount)
+            alarms = {name: alarmed(null[name], scores[name], rate, name) for name in DETECTORS}
             best = max(DETECTORS[1:], key=lambda name: alarms[name].mean())
             shares = "".join(f"{alarms[name].mean():13.0%}" for name in DETECTORS)
             count = len(scores["reprune"])
@@ -174,7 +183,7 @@ def report(found, shifts, rate=0.05):
 def alarmed(null, scores, rate, name):
     """Return which scores are more extreme than all but ``rate`` of those without drift."""
     sign = -1 if name in ("reprune", "bonferroni") else 1
-    return sign * np.array(scores) > np.quantile(sign * np.array(null), 1 - rate)
+    return sign * scores > np.quantile(sign * null, 1 - rate)
 
 
 def compared(one, other):

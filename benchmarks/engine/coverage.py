@@ -3,7 +3,7 @@
     python -m benchmarks.engine.coverage            # every architecture, each tool in a process of its own
     python -m benchmarks.engine.coverage resnet50   # some of them; the others keep their results
 
-Writes ``coverage.json`` beside this file and the table into ``docs/benchmarks/engine.md``.
+Writes ``coverage.jsonl`` beside this file and the table into ``docs/benchmarks/engine.md``.
 """
 
 import argparse
@@ -18,10 +18,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from benchmarks import PAGES, ROOT
+from benchmarks import ROOT
+from benchmarks.pages import write_tables
+from benchmarks.records import Records
 
 HERE = Path(__file__).parent
-RESULTS, PAGE = HERE / "coverage.json", PAGES / "engine.md"
+RESULTS = HERE / "coverage.jsonl"
 TOOLS = ("reprune", "Torch-Pruning")
 STEPS = ("pruned", "runs", "reloads", "exports", "learns", "right")
 CPU_SECONDS, WALL_SECONDS, MEMORY_BYTES = 60, 1200, 8 << 30
@@ -45,11 +47,13 @@ def main() -> None:
         for future in as_completed(pending):
             name, found = pending[future], future.result()
             print(f"{name:22}", *(f"{tool}: {told(found[tool])};" for tool in TOOLS), flush=True)
-            results = (json.loads(RESULTS.read_text()) if RESULTS.exists() else {}) | {name: found}
-            RESULTS.write_text(json.dumps({n: results[n] for n in MODELS if n in results}, indent=1) + "\n")
-    from benchmarks.engine.page import write_coverage
+            results = Records(RESULTS)
+            others = [record for record in results if record["architecture"] != name]
+            fresh = [{"architecture": name, "tool": tool, **result} for tool, result in found.items()]
+            results.replace(sorted([*others, *fresh], key=lambda it: list(MODELS).index(it["architecture"])))
+    from benchmarks.engine.page import coverage_tables
 
-    write_coverage(json.loads(RESULTS.read_text()), PAGE)
+    write_tables("engine.md", coverage_tables(Records(RESULTS)))
 
 
 def told(result: dict[str, Any]) -> str:

@@ -1,22 +1,19 @@
-"""Write the tables of the benchmark into its page, between markers."""
+"""The tables of ``docs/benchmarks/engine.md``, made from the raw results."""
 
-import re
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-
-def write(page: Path, marker: str, text: str) -> None:
-    """Replace what stands between ``<!-- marker -->`` and ``<!-- /marker -->`` on a page."""
-    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
-    page.write_text(pattern.sub(lambda found: f"{found[1]}{text}{found[2]}", page.read_text()))
-
+from benchmarks.records import Record
 
 STEPS = ("pruned", "runs", "reloads", "exports", "learns", "right")
 SIGNS = {True: "✓", False: "✗", None: "–"}
 
 
-def write_coverage(results: dict[str, Any], page: Path) -> None:
-    """Write the table of what works, its totals, and the comparison at equal widths."""
+def coverage_tables(records: Iterable[Record]) -> dict[str, str]:
+    """Return the table of what works, with its totals, and the comparison at equal widths."""
+    results: dict[str, dict[str, Record]] = {}
+    for record in records:
+        results.setdefault(record["architecture"], {})[record["tool"]] = record
     heads = " | ".join(STEPS)
     rows = [f"| architecture | tool | {heads} | parameters left | why not |", "|---" * (len(STEPS) + 4) + "|"]
     for name, tools in results.items():
@@ -29,7 +26,7 @@ def write_coverage(results: dict[str, Any], page: Path) -> None:
         counts = [sum(tools[tool].get(step) is True for tools in results.values()) for step in STEPS]
         whole = sum(all(tools[tool].get(step) is True for step in STEPS) for tools in results.values())
         rows.append(f"| **of {len(results)}** | {tool} | {' | '.join(map(str, counts))} | | **all of it: {whole}** |")
-    write(page, "coverage", "\n".join(rows) + "\n")
+    coverage = "\n".join(rows) + "\n"
     equal = {n: e for n, t in results.items() if (e := t["Torch-Pruning"].get("reprune at equal widths"))}
     rows = ["| architecture | parameters | the peer's | MACs | the peer's |", "|---|---:|---:|---:|---:|"]
     for name, each in equal.items():
@@ -41,11 +38,14 @@ def write_coverage(results: dict[str, Any], page: Path) -> None:
         e["parameters"] == e["parameters of the peer"] and e["macs"] == e["macs of the peer"] for e in equal.values()
     )
     rows.append(f"| **equal in {alike} of {len(equal)}** | | | | |")
-    write(page, "equal-widths", "\n".join(rows) + "\n")
+    return {"coverage": coverage, "equal-widths": "\n".join(rows) + "\n"}
 
 
-def write_speed(results: dict[str, Any], depths: tuple[int, ...], page: Path) -> None:
-    """Write the tables of seconds and memory, and of seconds against depth."""
+def speed_tables(records: Iterable[Record], depths: tuple[int, ...]) -> dict[str, str]:
+    """Return the tables of seconds and memory, and of seconds against depth."""
+    results: dict[str, dict[str, list[Record]]] = {}
+    for record in records:
+        results.setdefault(record["model"], {}).setdefault(record["tool"], []).append(record)
     rows = [
         "| model | tool | analysis (s) | cut (s) | peak memory, analysis | with the cut |",
         "|---|---|---|---|---|---|",
@@ -55,7 +55,7 @@ def write_speed(results: dict[str, Any], depths: tuple[int, ...], page: Path) ->
             continue
         for tool, runs in tools.items():
             rows.append(f"| {name} | {tool} | {_measured(runs)} |")
-    write(page, "speed", "\n".join(rows) + "\n")
+    speed = "\n".join(rows) + "\n"
     rows = ["| layers | reprune (s) | per layer | Torch-Pruning (s) | per layer |", "|---:|---:|---:|---:|---:|"]
     for depth in depths:
         cells = []
@@ -64,7 +64,7 @@ def write_speed(results: dict[str, Any], depths: tuple[int, ...], page: Path) ->
             total = _median([run["analysis_seconds"] + run["cut_seconds"] for run in runs if "failed" not in run])
             cells += [f"{total:.2f}", f"{total / depth:.3f}"] if runs and total else ["–", "–"]
         rows.append(f"| {depth} | {' | '.join(cells)} |")
-    write(page, "depth", "\n".join(rows) + "\n")
+    return {"speed": speed, "depth": "\n".join(rows) + "\n"}
 
 
 def _measured(runs: list[dict[str, Any]]) -> str:

@@ -4,7 +4,7 @@
     python -m benchmarks.engine.speed bert_base llama_1b --repetitions 1
 
 Each run is a process of its own that has used its tool on a small model first, so that imports are not counted. Writes
-``speed.json`` beside this file and the tables into ``docs/benchmarks/engine.md``.
+``speed.jsonl`` beside this file and the tables into ``docs/benchmarks/engine.md``.
 """
 
 import argparse
@@ -18,10 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import PAGES, ROOT
+from benchmarks import ROOT
+from benchmarks.pages import write_tables
+from benchmarks.records import Record, Records
 
 HERE = Path(__file__).parent
-RESULTS, PAGE = HERE / "speed.json", PAGES / "engine.md"
+RESULTS = HERE / "speed.jsonl"
 TOOLS = ("reprune", "Torch-Pruning")
 DEPTHS = (2, 4, 8, 16, 32)
 CPU_SECONDS = 300
@@ -112,22 +114,22 @@ def main() -> None:
         print(json.dumps(measure(*given.one)))
         return
     names = given.names or list(SHAPES)
-    fresh: dict[str, dict[str, list[Any]]] = {name: {tool: [] for tool in given.tools} for name in names}
+    fresh: dict[tuple[str, str], list[Record]] = {(name, tool): [] for name in names for tool in given.tools}
     for repetition in range(given.repetitions):
         for name in names:
             for tool in given.tools:
-                if repetition and "failed" in fresh[name][tool][0]:
+                runs = fresh[name, tool]
+                if repetition and "failed" in runs[0]:
                     continue
-                fresh[name][tool].append(isolated(tool, name))
-                print(name, tool, fresh[name][tool][-1], flush=True)
-        results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        results = {
-            name: results.get(name, {}) | fresh.get(name, {}) for name in SHAPES if name in results or name in fresh
-        }
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    from benchmarks.engine.page import write_speed
+                runs.append({"model": name, "tool": tool, **isolated(tool, name)})
+                print(runs[-1], flush=True)
+        results = Records(RESULTS)
+        others = [record for record in results if (record["model"], record["tool"]) not in fresh]
+        runs = [*others, *(run for each in fresh.values() for run in each)]
+        results.replace(sorted(runs, key=lambda it: (list(SHAPES).index(it["model"]), TOOLS.index(it["tool"]))))
+    from benchmarks.engine.page import speed_tables
 
-    write_speed(json.loads(RESULTS.read_text()), DEPTHS, PAGE)
+    write_tables("engine.md", speed_tables(Records(RESULTS), DEPTHS))
 
 
 def isolated(tool: str, name: str) -> dict[str, Any]:

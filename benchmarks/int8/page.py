@@ -3,11 +3,13 @@
 from statistics import mean, median
 from typing import Any
 
+from benchmarks.records import Record
+
 HEAD = """# INT8 over the pruned model
 
 What this page is for: to see what eight bits add to pruning, in time, bytes and accuracy, and where they do not pay.
 The files are those that `quantize:` makes ([how to use it](../quantize.md)). Everything comes from one command, which
-writes this page from [its raw results](../../benchmarks/int8/results.json):
+writes this page from the raw results in [`benchmarks/int8/`](../../benchmarks/int8/):
 
 ```sh
 python -m benchmarks.int8.run
@@ -51,23 +53,22 @@ What is blank was not measured.
 |---|---|---|---|---|---|---|---|---|---|"""
 
 
-def page(results: dict[str, Any]) -> str:
+def page(conditions: dict[str, Any], speed: list[Record], accuracy: list[Record]) -> str:
     """Return the page as Markdown."""
-    seen = results["machine"]
-    sets = ", ".join(name for name in seen["instruction_sets"] if "vnni" in name or "avx" in name)
-    parts = [HEAD, f"Measured on {seen['cpu']} ({sets}), one thread"]
-    parts[-1] += ", weights of 7 bits because products saturate here.\n" if seen["reduced"] else ".\n"
-    if results["speed"]:
-        parts.append(_speed(results["speed"]))
-    if results["accuracy"]:
-        parts.append(_accuracy(results["accuracy"], results["aware_epochs"]))
+    sets = ", ".join(name for name in conditions["instruction_sets"] if "vnni" in name or "avx" in name)
+    parts = [HEAD, f"Measured on {conditions['cpu']} ({sets}), one thread"]
+    parts[-1] += ", weights of 7 bits because products saturate here.\n" if conditions["reduced"] else ".\n"
+    if speed:
+        parts.append(_speed(speed))
+    if accuracy:
+        parts.append(_accuracy(accuracy, conditions["aware_epochs"]))
     return "\n".join(parts)
 
 
-def _speed(speed: dict[str, Any]) -> str:
-    lines = [SPEED.format(sessions=max(len(found["sessions"]) for found in speed.values()))]
-    for name, found in speed.items():
-        sessions, sizes = found["sessions"], found["size_bytes"]
+def _speed(records: list[Record]) -> str:
+    lines = [SPEED.format(sessions=max(len(record["sessions"]) for record in records))]
+    for record in records:
+        name, sessions, sizes = record["model"], record["sessions"], record["size_bytes"]
         control = _ratios(sessions, "dense", CONTROL)
         for kind, size in sizes.items():
             cells = ["", kind, _size(size), _time(median(session[kind] for session in sessions)), "", "", "", ""]
@@ -82,7 +83,7 @@ def _speed(speed: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _accuracy(rows: list[dict[str, Any]], epochs: int) -> str:
+def _accuracy(rows: list[Record], epochs: int) -> str:
     lines = [ACCURACY.format(epochs=epochs)]
     rows = sorted(rows, key=lambda row: row["model"])
     for key in dict.fromkeys((row["model"], row["format"], row["calibration"]) for row in rows):
@@ -96,7 +97,7 @@ def _accuracy(rows: list[dict[str, Any]], epochs: int) -> str:
     return "\n".join([*lines, ""])
 
 
-def _lost(rows: list[dict[str, Any]], key: str) -> str:
+def _lost(rows: list[Record], key: str) -> str:
     drops = [100 * row[key]["drop"] for row in rows if key in row]
     return f"{mean(drops):+.2f} ({max(drops):+.2f})" if drops else ""
 

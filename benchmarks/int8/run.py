@@ -1,6 +1,6 @@
 """INT8 over the pruned float model: how fast, how small, and what it loses.
 
-Writes ``results.json`` and ``docs/benchmarks/int8.md``.
+Writes ``speed.jsonl``, ``accuracy.jsonl`` and ``docs/benchmarks/int8.md``.
 Run: ``python -m benchmarks.int8.run [speed] [accuracy]``, both by default. It goes on where it stopped; what is to
 be measured again has to be deleted from the results.
 """
@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from benchmarks import PAGES
 from benchmarks.int8.models import CASES, Case, mobilenet
 from benchmarks.int8.page import CONTROL, page
+from benchmarks.records import Records
 from reprune.data import Batch, iter_batches
 from reprune.hardware.quick import measure_latency
 from reprune.hardware.target import Target, machine
@@ -38,7 +39,7 @@ from reprune.workloads.stdlib_text.data import load as load_text
 from reprune.workloads.stdlib_text.model import Transformer
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
+CONDITIONS, SPEED, ACCURACY = HERE / "conditions.json", HERE / "speed.jsonl", HERE / "accuracy.jsonl"
 SEEDS = (0, 1, 2)
 SESSIONS = 10
 AWARE_EPOCHS = 4
@@ -191,31 +192,35 @@ def accuracy(it: Trained, seed: int, methods: tuple[str, ...], folder: Path) -> 
 def main() -> None:
     """Run the parts that are named, and write the page."""
     parts = sys.argv[1:] or ["speed", "accuracy"]
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"speed": {}, "accuracy": []}
-    results["machine"] = {
+    timed, trained = Records(SPEED, ("model",)), Records(ACCURACY)
+    conditions = {
         "cpu": machine().cpu_model,
         "instruction_sets": machine().instruction_sets,
         "reduced": REDUCED,
+        "aware_epochs": AWARE_EPOCHS,
     }
-    results["aware_epochs"] = AWARE_EPOCHS
+    CONDITIONS.write_text(json.dumps(conditions, indent=1) + "\n")
     torch.set_num_threads(1)
     for name, case in CASES.items() if "speed" in parts else ():
-        if name not in results["speed"]:
+        if not timed.has(name):
             with TemporaryDirectory() as folder:
-                results["speed"][name] = speed(case, Path(folder))
-            _keep(results)
+                timed.add(model=name, **speed(case, Path(folder)))
+            write_page()
     jobs = [(name, it, seed, methods) for name, it in TRAINED.items() for seed in SEEDS for methods in it.methods]
     for name, it, seed, methods in sorted(jobs, key=lambda job: "entropy" in job[3]) if "accuracy" in parts else ():
         about = {"model": name, "seed": seed, "format": it.kind}
-        if not any(about.items() <= row.items() and row["calibration"] == methods[0] for row in results["accuracy"]):
+        if not trained.select(**about, calibration=methods[0]):
             with TemporaryDirectory() as folder:
-                results["accuracy"] += [about | row for row in accuracy(it, seed, methods, Path(folder))]
-            _keep(results)
+                rows = accuracy(it, seed, methods, Path(folder))
+            for row in rows:
+                trained.add(**about, **row)
+            write_page()
 
 
-def _keep(results: dict[str, Any]) -> None:
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    (PAGES / "int8.md").write_text(page(results))
+def write_page() -> None:
+    """Write the page from the raw results."""
+    conditions = json.loads(CONDITIONS.read_text())
+    (PAGES / "int8.md").write_text(page(conditions, list(Records(SPEED)), list(Records(ACCURACY))))
 
 
 if __name__ == "__main__":

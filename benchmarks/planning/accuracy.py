@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.planning.case import HERE, WORK, Case, Lines
+from benchmarks.planning.case import HERE, WORK, Case
+from benchmarks.records import Records
 from reprune import entrypoints, tasks
 from reprune import workload as workloads
 from reprune.data import Data
@@ -220,8 +221,8 @@ class Subject:
 
 def main(names: list[str]) -> None:
     """Make the plans, then fine-tune each with every seed."""
-    planned = Lines(HERE / "accuracy_plans.jsonl", ("workload", "speedup", "plan"))
-    done = Lines(HERE / "accuracy.jsonl", ("workload", "speedup", "plan", "seed"))
+    planned = Records(HERE / "accuracy_plans.jsonl", ("workload", "speedup", "plan"))
+    done = Records(HERE / "accuracy.jsonl", ("workload", "speedup", "plan", "seed"))
     for name in names:
         subject = Subject(name)
         if sum(row["workload"] == name for row in planned) < 4 * len(SPEEDUPS):
@@ -242,8 +243,7 @@ def main(names: list[str]) -> None:
             if not done.has(*key.values()):
                 start = time.perf_counter()
                 found = subject.recovered(it["widths"], seed)
-                done.add(**key, **found, seconds=time.perf_counter() - start)
-                print(done.rows[-1], flush=True)
+                print(done.add(**key, **found, seconds=time.perf_counter() - start), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
 """What every script here begins with: a model, its groups, a latency table of this machine, and losses to plan by."""
 
-import json
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
 import torch
 from torch import nn
@@ -130,34 +128,6 @@ def ratios(files: Mapping[str, Path], inputs: Inputs, target: Target) -> dict[st
         for name, seconds in timed.items():
             found[name].append(seconds / timed["dense"])
     return found
-
-
-class Lines:
-    """Results as JSON lines, so that a run that was cut short goes on where it stopped.
-
-    Args:
-        path: The file.
-        keys: The fields that tell results apart.
-    """
-
-    def __init__(self, path: Path, keys: tuple[str, ...]) -> None:
-        self._path, self._keys = path, keys
-        self.rows: list[dict[str, Any]] = []
-        if path.is_file():
-            self.rows = [json.loads(line) for line in path.read_text().splitlines()]
-
-    def has(self, *key: Any) -> bool:
-        """Return whether there is a result."""
-        return any(tuple(row[name] for name in self._keys) == key for row in self)
-
-    def add(self, **row: Any) -> None:
-        """Append a result."""
-        self.rows.append(row)
-        with self._path.open("a") as stream:
-            stream.write(json.dumps(row) + "\n")
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.rows)
 
 
 def slug(name: str) -> str:

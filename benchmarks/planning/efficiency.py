@@ -9,10 +9,11 @@ import sys
 
 import numpy as np
 
-from benchmarks.planning.case import HERE, WORK, Case, Lines, ratios, slug
+from benchmarks.planning.case import HERE, WORK, Case, ratios, slug
 from benchmarks.planning.first_candidate import PLANS
 from benchmarks.planning.models import MODELS, build
 from benchmarks.planning.peer import VARIANTS, macs, prune
+from benchmarks.records import Records
 from reprune.onnx.export import export
 from reprune.planning.plan import make_plan
 from reprune.workload import Budget
@@ -24,7 +25,7 @@ OURS = "reprune"
 
 def prepare(names: list[str]) -> None:
     """Write the graphs of every plan, and count their MACs."""
-    done = Lines(GRAPHS, ("model", "speedup", "plan"))
+    done = Records(GRAPHS, ("model", "speedup", "plan"))
     for name in names:
         if all(done.has(name, speedup, plan) for speedup in SPEEDUPS for plan in (OURS, *VARIANTS)):
             continue
@@ -55,22 +56,19 @@ def prepare(names: list[str]) -> None:
             except Exception as error:  # what a peer raises is a result
                 for speedup in SPEEDUPS:
                     done.add(model=name, speedup=speedup, plan=variant, failed=f"{type(error).__name__}: {error}"[:200])
-            print(json.dumps(done.rows[-1])[:200], flush=True)
+            print(json.dumps(done.select(model=name, plan=variant)[-1])[:200], flush=True)
 
 
 def _planned(name: str, budget: float) -> dict[str, int] | None:
     """Return the widths that `first_candidate.py` planned for the same budget, if it did."""
-    found = (
-        row["widths"] for row in Lines(PLANS, ()) if (row["model"], row["budget"]) == (name, budget) and "widths" in row
-    )
-    return next(found, None)
+    return next((row["widths"] for row in Records(PLANS).select(model=name, budget=budget) if "widths" in row), None)
 
 
 def clock(names: list[str]) -> None:
     """Time all graphs of a model in one benchmark."""
-    done = Lines(TIMES, ("model", "speedup", "plan"))
+    done = Records(TIMES, ("model", "speedup", "plan"))
     for name in names:
-        rows = [row for row in Lines(GRAPHS, ()) if row["model"] == name and "failed" not in row]
+        rows = [row for row in Records(GRAPHS).select(model=name) if "failed" not in row]
         if not rows or all(done.has(name, row["speedup"], row["plan"]) for row in rows):
             continue
         _, inputs, target = build(name)
@@ -81,7 +79,7 @@ def clock(names: list[str]) -> None:
         for row in rows:
             timed = found[f"{row['plan']}-{row['speedup']}"]
             measured = 1 / float(np.median(timed))
-            done.add(
+            row = done.add(
                 model=name,
                 speedup=row["speedup"],
                 plan=row["plan"],
@@ -91,12 +89,12 @@ def clock(names: list[str]) -> None:
                 efficiency=measured / row["macs_reduction"],
                 control=found["control"],
             )
-            print(json.dumps(done.rows[-1])[:250], flush=True)
+            print(json.dumps(row)[:250], flush=True)
 
 
 def summary() -> dict[str, dict[str, float]]:
     """Return median and least efficiency, and the least speed-up, of each kind of plan at each speed-up."""
-    rows = list(Lines(TIMES, ()))
+    rows = list(Records(TIMES))
     kinds = sorted({(row["speedup"], row["plan"]) for row in rows})
     found = {}
     for speedup, plan in kinds:

@@ -10,8 +10,9 @@ import time
 
 import numpy as np
 
-from benchmarks.planning.case import HERE, WORK, Case, Lines, ratios, slug
+from benchmarks.planning.case import HERE, WORK, Case, ratios, slug
 from benchmarks.planning.models import MODELS, build
+from benchmarks.records import Records
 from reprune.onnx.export import export
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
@@ -25,14 +26,14 @@ PLANS, TIMES = HERE / "first_candidate_plans.jsonl", HERE / "first_candidate.jso
 
 def plan(names: list[str]) -> None:
     """Make the plans that are not made yet, and keep their graphs."""
-    done = Lines(PLANS, ("model", "budget"))
+    done = Records(PLANS, ("model", "budget"))
     for name in names:
         budgets = BUDGETS[::2] if name in FEWER else BUDGETS
         wanted = [budget for budget in budgets if not done.has(name, budget)]
         case = Case(name) if wanted else None
         for budget in wanted:
-            done.add(**planned(case, budget))
-            print(json.dumps(done.rows[-1])[:200], flush=True)
+            row = done.add(**planned(case, budget))
+            print(json.dumps(row)[:200], flush=True)
 
 
 def planned(case: Case, budget: float) -> dict:
@@ -63,9 +64,9 @@ def planned(case: Case, budget: float) -> dict:
 
 def clock(names: list[str]) -> None:
     """Time each plan's graph in turns with the dense one, in this process and in sessions of its own."""
-    done = Lines(TIMES, ("model", "budget"))
+    done = Records(TIMES, ("model", "budget"))
     for name in names:
-        budgets = [it["budget"] for it in Lines(PLANS, ()) if it["model"] == name and "infeasible" not in it]
+        budgets = [it["budget"] for it in Records(PLANS).select(model=name) if "infeasible" not in it]
         if not budgets or all(done.has(name, budget) for budget in budgets):
             continue
         _, inputs, target = build(name)
@@ -74,13 +75,14 @@ def clock(names: list[str]) -> None:
         found = ratios(files, inputs, target)
         for budget in budgets:
             timed = found[str(budget)]
-            done.add(model=name, budget=budget, ratio=float(np.median(timed)), sessions=timed, control=found["control"])
-            print(json.dumps(done.rows[-1]), flush=True)
+            ratio, control = float(np.median(timed)), found["control"]
+            row = done.add(model=name, budget=budget, ratio=ratio, sessions=timed, control=control)
+            print(json.dumps(row), flush=True)
 
 
 def summary() -> dict[str, float]:
     """Return the shares of plans that hold their budget, and of those that were not pruned in vain."""
-    used = np.array([row["ratio"] / row["budget"] for row in Lines(TIMES, ())])
+    used = np.array([row["ratio"] / row["budget"] for row in Records(TIMES)])
     return {
         "pairs": len(used),
         "within budget": float(np.mean(used <= 1)),

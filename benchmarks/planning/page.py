@@ -3,36 +3,37 @@
 import contextlib
 import io
 import json
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from benchmarks import PAGES
-from benchmarks.planning.case import HERE, Lines
+from benchmarks.pages import write_tables
+from benchmarks.planning.case import HERE
 from benchmarks.planning.efficiency import OURS
 from benchmarks.planning.models import MODELS
 from benchmarks.planning.peer import VARIANTS
-
-PAGE = PAGES / "planning.md"
+from benchmarks.planning.prediction import together
+from benchmarks.records import Records
 
 
 def main() -> None:
     """Put every table between its marks."""
-    text = PAGE.read_text()
+    write_tables("planning.md", tables())
+
+
+def tables() -> dict[str, str]:
+    """Return every table of the page, by name."""
+    found = {}
     for table in (first_candidate, planning_time, prediction, efficiency, resnet50, accuracy):
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             table()
-        mark = table.__name__.replace("_", "-")
-        between = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
-        assert between.search(text), mark
-        text = between.sub(lambda found: f"{found[1]}\n{printed.getvalue().strip()}\n\n{found[2]}", text)  # noqa: B023
-    PAGE.write_text(text)
+        found[table.__name__.replace("_", "-")] = f"\n{printed.getvalue().strip()}\n\n"
+    return found
 
 
 def first_candidate() -> None:
     """Print the share of its budget that each plan uses."""
-    rows = list(Lines(HERE / "first_candidate.jsonl", ()))
+    rows = list(Records(HERE / "first_candidate.jsonl"))
     budgets = sorted({row["budget"] for row in rows})
     found = {(row["model"], row["budget"]): row["ratio"] for row in rows}
     lines = []
@@ -52,7 +53,7 @@ def _marked(ratio: float, budget: float) -> str:
 
 def planning_time() -> None:
     """Print what planning takes."""
-    rows = [row for row in Lines(HERE / "first_candidate_plans.jsonl", ()) if "rounds" in row]
+    rows = [row for row in Records(HERE / "first_candidate_plans.jsonl") if "rounds" in row]
     lines = []
     for name in MODELS:
         mine = [row for row in rows if row["model"] == name]
@@ -65,23 +66,22 @@ def planning_time() -> None:
 
 def prediction() -> None:
     """Print the error of whole-graph predictions."""
-    path = HERE / "prediction.json"
-    if not path.is_file():
+    records = list(Records(HERE / "prediction.jsonl"))
+    if not records:
         return
-    found = json.loads(path.read_text())
+    kinds = [(record["model"], kind, record[kind]) for record in records for kind in ("dense only", "learned")]
+    kinds += [("**all**", kind, errors) for kind, errors in together(records).items()]
     lines = []
-    for name, errors in found["models"].items():
-        for kind, values in ((kind, np.abs(errors[kind])) for kind in ("dense only", "learned")):
-            lines.append([name, kind, len(values), f"{np.median(values):.1%}", f"{np.quantile(values, 0.9):.1%}"])
-    for kind, values in found["summary"].items():
-        lines.append(["**all**", kind, values["graphs"], f"{values['median']:.1%}", f"{values['p90']:.1%}"])
+    for name, kind, errors in kinds:
+        values = np.abs(errors)
+        lines.append([name, kind, len(values), f"{np.median(values):.1%}", f"{np.quantile(values, 0.9):.1%}"])
     _print(["model", "learned from", "graphs", "median error", "90th percentile"], lines)
 
 
 def efficiency() -> None:
     """Print speed-up over MAC reduction, for every model and plan."""
-    rows = list(Lines(HERE / "efficiency.jsonl", ()))
-    graphs = list(Lines(HERE / "efficiency_graphs.jsonl", ()))
+    rows = list(Records(HERE / "efficiency.jsonl"))
+    graphs = list(Records(HERE / "efficiency_graphs.jsonl"))
     for speedup in sorted({row["speedup"] for row in graphs}):
         lines = []
         for name in MODELS:
@@ -127,8 +127,8 @@ def resnet50() -> None:
 
 def accuracy() -> None:
     """Print scores after fine-tuning, by speed-up and plan, the best of a row bold."""
-    plans = list(Lines(HERE / "accuracy_plans.jsonl", ()))
-    rows = list(Lines(HERE / "accuracy.jsonl", ()))
+    plans = list(Records(HERE / "accuracy_plans.jsonl"))
+    rows = list(Records(HERE / "accuracy.jsonl"))
     kinds = ("measured", "uniform", "global magnitude", "MACs")
     lines = []
     for workload, speedup in dict.fromkeys((row["workload"], row["speedup"]) for row in plans):

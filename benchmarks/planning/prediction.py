@@ -5,38 +5,38 @@ plans of three budgets are learned from, as the planner learns; the graphs of th
 ``python -m benchmarks.planning.prediction``.
 """
 
-import json
+from collections.abc import Iterable
 
 import numpy as np
 
-from benchmarks.planning.case import HERE, Case, Lines
+from benchmarks.planning.case import HERE, Case
 from benchmarks.planning.first_candidate import PLANS
 from benchmarks.planning.models import MODELS
+from benchmarks.records import Record, Records
 from reprune.planning.pricing import Prices
 from reprune.planning.whole_graph import WholeGraph
 
 LEARNED = (0.25, 0.45, 0.8)
 """Budgets whose first plan is learned from."""
 
+RESULTS = HERE / "prediction.jsonl"
+KINDS = ("learned", "dense only")
+
 
 def main() -> None:
     """Write the errors."""
-    rows = [row for row in Lines(PLANS, ()) if "rounds" in row]
+    rows = [row for row in Records(PLANS) if "rounds" in row]
     results = {name: errors(name, [row for row in rows if row["model"] == name]) for name in MODELS}
-    results = {name: found for name, found in results.items() if found["learned"]}
-    summary = {
-        kind: {
-            "graphs": len(every := np.concatenate([np.abs(found[kind]) for found in results.values()])),
-            "median": float(np.median(every)),
-            "p90": float(np.quantile(every, 0.9)),
-        }
-        for kind in ("learned", "dense only")
-    }
-    (HERE / "prediction.json").write_text(json.dumps({"summary": summary, "models": results}, indent=1) + "\n")
-    print(json.dumps(summary, indent=1))
-    for name, found in results.items():
-        shown = {kind: f"{np.median(np.abs(found[kind])):.1%}" for kind in ("learned", "dense only")}
-        print(f"{name:20} {shown}")
+    records = Records(RESULTS)
+    records.replace({"model": name, **found} for name, found in results.items() if found["learned"])
+    for record in [*records, {"model": "all", **together(records)}]:
+        shown = {kind: f"{np.median(np.abs(record[kind])):.1%}" for kind in KINDS}
+        print(f"{record['model']:20} {shown}")
+
+
+def together(records: Iterable[Record]) -> dict[str, list[float]]:
+    """Return the relative errors on the graphs of all models."""
+    return {kind: [error for record in records for error in record[kind]] for kind in KINDS}
 
 
 def errors(name: str, rows: list[dict]) -> dict[str, list[float]]:

@@ -1,15 +1,12 @@
 """Writes the results beside this file into the tables of ``docs/benchmarks/recovery.md``."""
 
-import json
-import re
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean, stdev
 
-from benchmarks import PAGES
+from benchmarks.pages import write_tables
+from benchmarks.records import Records
 
-HERE = Path(__file__).parent
-PAGE = PAGES / "recovery.md"
 METHODS = ("iterative + distillation", "one-shot", "one-shot + distillation", "plain iterative")
 WORKLOADS = ("digits", "stdlib-text")
 LEVELS = ("0.5", "0.8", "0.9", "0.95", "0.98", "0.99", "2x", "4x", "8x")
@@ -17,14 +14,16 @@ LEVELS = ("0.5", "0.8", "0.9", "0.95", "0.98", "0.99", "2x", "4x", "8x")
 
 def main() -> None:
     """Put every table between its marks."""
-    text = PAGE.read_text()
-    lines = (HERE / "results.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    for workload in WORKLOADS:
-        for quantity in ("score", "loss"):
-            mark = f"{workload}-{quantity}"
-            text = _between(text, mark, _table([row for row in rows if row["workload"] == workload], quantity))
-    PAGE.write_text(text)
+    write_tables("recovery.md", tables(Records(Path(__file__).with_name("results.jsonl"))))
+
+
+def tables(records: Records) -> dict[str, str]:
+    """Return every table of the page, by name."""
+    return {
+        f"{workload}-{quantity}": f"\n{_table(records.select(workload=workload), quantity)}\n\n"
+        for workload in WORKLOADS
+        for quantity in ("score", "loss")
+    }
 
 
 def _table(rows: list[dict], quantity: str) -> str:
@@ -53,12 +52,6 @@ def _cell(values: list[float], others: list[list[float]]) -> str:
 
 def _named(level: str) -> str:
     return f"{level[:-1]}× faster" if level.endswith("x") else f"{float(level):.0%} of the weights removed"
-
-
-def _between(text: str, mark: str, table: str) -> str:
-    between = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
-    assert between.search(text), mark
-    return between.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", text)
 
 
 if __name__ == "__main__":

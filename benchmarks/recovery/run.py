@@ -10,7 +10,6 @@ that have a teacher are run again, for temperature.jsonl.
 
 import argparse
 import copy
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
+from benchmarks.records import Records
 from benchmarks.recovery.study import Study, split
 from reprune.errors import InputError
 from reprune.pruning import analyze, cut, masks, reestimate, schedules, score
@@ -60,7 +60,8 @@ def main() -> None:
     results = results if given.epochs is None else RESULTS.with_name("tried.jsonl")
     other = {"temperature": given.temperature} if given.temperature else {}
     epochs = given.epochs or EPOCHS[given.workload]
-    done = {_key(json.loads(line)) for line in results.read_text().splitlines()} if results.exists() else set()
+    found = Records(results)
+    done = {_key(row) for row in found}
     for seed in range(int(first), int(last or first) + 1):
         study = Study(given.workload, seed, epochs, **other)
         for level in given.levels.split(","):
@@ -71,8 +72,7 @@ def main() -> None:
                 started = time.perf_counter()
                 row |= {"dense": study.judge(study.dense)} | _tried(run, study, level)
                 row["seconds"] = time.perf_counter() - started
-                with results.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+                found.add(**row)
                 shown = f"{row['dense']['score']:.4f} → {row['score']:.4f}" if "score" in row else row["impossible"]
                 print(f"{given.workload} seed {seed}, {level}, {method}: {shown}", flush=True)
 

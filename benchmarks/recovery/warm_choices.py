@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.recovery.warm_choices --seeds 0..2      # goes on where it stopped
 
-A digits champion is made as a cycle makes it, with the widths of the cycle in warm_start_cut_again.json. Then every
+A digits champion is made as a cycle makes it, with the widths of the cycle in warm_start_cut_again.jsonl. Then every
 split is turned by six degrees (drifted.py), and second cycles are made: dense models anew and from the former one's
 weights, candidates from the dense model cut again and from the champion's own weights, at two rates, for fewer and more
 epochs. Each is compared with its dense model and with the champion on test, as the gate does. Lines go to
@@ -11,7 +11,6 @@ warm_choices.jsonl.
 
 import argparse
 import copy
-import json
 import time
 from collections.abc import Callable
 from functools import cache
@@ -25,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmarks import ROOT
+from benchmarks.records import Records
 from reprune import bundle, tasks, workload
 from reprune.data import Data
 from reprune.gate.paired import drop_interval
@@ -45,7 +45,6 @@ DIGITS = workload.load("digits")
 TURNED = DIGITS.replace(
     splits={name: f"drifted:{name}" for name in ("train", "validation", "test", "production")}, code=str(HERE)
 )
-WIDTHS = json.loads((HERE / "warm_start_cut_again.json").read_text())["second, warm"]["warm_start"]["round"]["widths"]
 
 DENSE = {"anew": (40, 0.1), "warm, 0.1": (12, 0.1), "warm, 0.03": (12, 0.03)}
 """Epochs and rate of the second dense model."""
@@ -156,9 +155,16 @@ class Cycles:
         seed_everything(self.seed)  # images are distorted at random as they are loaded
         analysis, batches = analyze(dense, data.example()), self._examples(data)
         saliency = saliencies(dense, analysis, DIGITS.prune.criterion, batches, mean_loss(self.task))
-        model, recipe = cut(dense, analysis, best_cells(saliency, WIDTHS, analysis))
+        model, recipe = cut(dense, analysis, best_cells(saliency, planned_widths(), analysis))
         reestimate(model, (inputs for inputs, _ in batches))
         return model, recipe
+
+
+@cache
+def planned_widths() -> dict[str, int]:
+    """Return the widths that an earlier run of the pipeline planned."""
+    (cycle,) = Records(HERE / "warm_start_cut_again.jsonl").select(cycle="second, warm")
+    return cycle["warm_start"]["round"]["widths"]
 
 
 def paired(model: np.ndarray, other: np.ndarray) -> dict[str, float]:
@@ -173,14 +179,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", default="0..2")
     first, last = map(int, parser.parse_args().seeds.split(".."))
-    done = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    done = Records(RESULTS)
     torch.set_num_threads(1)
     cycles = {seed: Cycles(seed) for seed in range(first, last + 1)}
     for candidates, seed in product((CANDIDATES[:3], CANDIDATES[3:]), cycles):
         for asked in candidates:
-            if not any(it["seed"] == seed and it["asked"] == list(asked) for it in done):
-                with RESULTS.open("a") as file:
-                    file.write(json.dumps(measure(cycles[seed], asked)) + "\n")
+            if not done.select(seed=seed, asked=list(asked)):
+                done.add(**measure(cycles[seed], asked))
 
 
 def measure(cycles: Cycles, asked: tuple[str, str, int, float]) -> dict[str, Any]:
@@ -192,7 +197,7 @@ def measure(cycles: Cycles, asked: tuple[str, str, int, float]) -> dict[str, Any
     scored = (("candidate", found), ("dense", reference), ("champion", champion))
     return {
         "seed": cycles.seed,
-        "asked": asked,
+        "asked": list(asked),
         "cost": cycles.cost(dense, model, epochs),
         "score": {name: float(scores.mean()) for name, (scores, _) in scored},
         "loss": {name: loss for name, (_, loss) in scored},

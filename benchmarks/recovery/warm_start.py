@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from benchmarks import ROOT
+from benchmarks.records import Records
 from reprune import workload
 from reprune.step import read_records
 from reprune.store import open_store
@@ -37,23 +38,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", default="0..2")
     first, last = map(int, parser.parse_args().seeds.split(".."))
+    rows = Records(RESULTS, ("seed", "cycle"))
     for names, seed in product((("first", "second, warm"), ("second, anew",)), range(first, last + 1)):
         for name in names:
-            if not any(it["seed"] == seed and it["cycle"] == name for it in rows()):
-                row = {"seed": seed, "cycle": name, **cycle(WORK / f"cycles-{seed}", name, seed)}
-                with RESULTS.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-    for row in rows():
-        start = next(it for it in rows() if it["seed"] == row["seed"])
+            if not rows.has(seed, name):
+                rows.add(seed=seed, cycle=name, **cycle(WORK / f"cycles-{seed}", name, seed))
+    for row in rows:
+        start = rows.select(seed=row["seed"])[0]  # the first cycle of each seed comes before the others
         total, whole = sum(row["cost"].values()), sum(start["cost"].values())
         lost = ", ".join(f"bound {100 * (it['bound'] or 0):.2f} against {name}" for name, it in row["lost"].items())
         text = f"{total:.2f} dense trainings ({total / whole:.0%}), {row['outcome']}, {lost}"
         print(f"seed {row['seed']}, {row['cycle']}: {text}")
-
-
-def rows() -> list[dict[str, Any]]:
-    """Return the cycles that were run, the first of each seed before the others."""
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
 
 def cycle(folder: Path, name: str, seed: int) -> dict[str, Any]:

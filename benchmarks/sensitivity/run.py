@@ -3,7 +3,7 @@
     python -m benchmarks.sensitivity.run [digits] [mobilenet] [stdlib-text]
 
 Weights are trained by the shipped settings first, and kept in build/benchmarks/sensitivity. Seconds are CPU seconds of
-one thread, so that other work on the machine hardly counts. Results go to results.json beside this file.
+one thread, so that other work on the machine hardly counts. Results go to results.jsonl beside this file.
 """
 
 import json
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr, t
 
+from benchmarks.records import Records
 from benchmarks.sensitivity.models import Study, prepare
 from reprune.data import iter_batches
 from reprune.planning.sensitivity import analyze_sensitivity
@@ -30,7 +31,8 @@ from reprune.pruning.oracle import cells_of
 from reprune.pruning.surgery import apply, recipe_for
 
 WEIGHTS = Path("build/benchmarks/sensitivity")
-RESULTS = Path(__file__).with_name("results.json")
+RESULTS = Path(__file__).with_name("results.jsonl")
+MODELS = ("digits", "mobilenet", "stdlib-text")
 SEEDS = 10
 CHUNK = 64
 SAME = 1e-6
@@ -199,11 +201,12 @@ def benchmark(name: str) -> dict[str, Any]:
 def main() -> None:
     """Run the models named on the command line, or all, and keep the results of the others."""
     torch.set_num_threads(1)
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name in sys.argv[1:] or ("digits", "mobilenet", "stdlib-text"):
-        known[name] = benchmark(name)
-        print(name, json.dumps(known[name], indent=1), flush=True)
-        RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+    known = Records(RESULTS)
+    for name in sys.argv[1:] or MODELS:
+        found = {"model": name, **benchmark(name)}
+        print(json.dumps(found, indent=1), flush=True)
+        others = [record for record in known if record["model"] != name]
+        known.replace(sorted([*others, found], key=lambda it: MODELS.index(it["model"])))
 
 
 if __name__ == "__main__":
