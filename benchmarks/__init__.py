@@ -1,6 +1,8 @@
-"""Scripts that measure reprune, and their raw results; ``docs/benchmarks/`` holds the pages."""
+"""Scripts that measure reprune, and their raw results; ``docs/benchmarks/`` shows them."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "benchmarks"
+WORK = ROOT / "build" / "benchmarks"
+"""Trained weights, plans and latency tables, kept so that a script can resume."""

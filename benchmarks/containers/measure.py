@@ -19,8 +19,6 @@ import sys
 import time
 from pathlib import Path
 
-import docker
-
 from reprune import __version__
 from reprune.components import readmes
 
@@ -46,6 +44,8 @@ def timed(run, *arguments) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
+    import docker
+
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", nargs="*", default=readmes.names())

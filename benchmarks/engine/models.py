@@ -10,14 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks import torchvision_operators
 from tests.reprune.pruning.zoo import ZOO
-
-# torchvision's wheel is built for CUDA: beside a CPU build of torch its operators do not load, and its import fails for
-# want of two of them that no model here uses.
-if not hasattr(torch.ops.torchvision, "nms"):
-    _OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
-    for _name in ("nms", "qnms"):
-        _OPERATORS.define(f"{_name}() -> ()")
 
 Built = tuple[nn.Module, Any]
 
@@ -220,6 +214,7 @@ MODELS: dict[str, Callable[[], Built]] = {
 
 def built(name: str) -> Built:
     """Build an architecture in eval mode, and give every constant tensor other values: ones and zeros hide mistakes."""
+    torchvision_operators.declare()
     torch.manual_seed(0)
     model, inputs = MODELS[name]()
     with torch.no_grad():

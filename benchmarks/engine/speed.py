@@ -151,9 +151,12 @@ def measure(tool: str, name: str) -> dict[str, Any]:
     """Analyze a shape and cut half of every group; return seconds of processor time and bytes of memory."""
     import torch
 
+    from benchmarks import torchvision_operators
+
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    torchvision_operators.declare()
     analyze_and_cut = _reprune if tool == "reprune" else _peer
     small = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
     analyze_and_cut(small, torch.randn(1, 3, 8, 8), ["2"])

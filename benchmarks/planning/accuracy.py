@@ -185,7 +185,7 @@ class Subject:
 
     def _trained(self, build: Any) -> torch.nn.Module:
         """Train the dense model once, by the workload's own settings."""
-        WORK.mkdir(exist_ok=True)
+        WORK.mkdir(parents=True, exist_ok=True)
         seed_everything(self.workload.seed)
         model, path = build(), WORK / f"{self.name}.safetensors"
         if path.is_file():

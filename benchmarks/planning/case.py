@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 import torch
 from torch import nn
 
+import benchmarks
 from benchmarks.planning.models import build
 from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.profile import profile
@@ -24,7 +25,7 @@ from reprune.pruning.iterative import best_cells
 from reprune.structure import Inputs, feed
 
 HERE = Path(__file__).parent
-WORK = Path(".planning-benchmark")
+WORK = benchmarks.WORK / "planning"
 """Latency tables are kept here, so that every script plans from the same."""
 
 PROFILE_SECONDS = 60.0
@@ -54,7 +55,7 @@ class Case:
     @cached_property
     def table(self) -> LatencyTable:
         """The latency table of this machine, measured once."""
-        WORK.mkdir(exist_ok=True)
+        WORK.mkdir(parents=True, exist_ok=True)
         path = WORK / f"{slug(self.name)}-{machine().key(self.target)}.json"
         if not path.is_file():
             start = time.perf_counter()

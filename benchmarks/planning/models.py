@@ -3,17 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from benchmarks import torchvision_operators
 from reprune.hardware.target import Target
 from reprune.structure import Inputs
 
 ONE = Target(threads=1, batch_size=1)
-
-# torchvision's wheel is built for CUDA: beside a CPU build of torch its operators do not load, and its import fails for
-# want of two of them that no model here uses.
-if not hasattr(torch.ops.torchvision, "nms"):
-    _OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
-    for _name in ("nms", "qnms"):
-        _OPERATORS.define(f"{_name}() -> ()")
 
 
 class Block(nn.Module):
@@ -123,6 +117,7 @@ MODELS = {
 
 def build(name: str) -> tuple[nn.Module, Inputs, Target]:
     """Return a model in evaluation mode, example inputs (two of them) and where it is served."""
+    torchvision_operators.declare()
     torch.manual_seed(0)
     model, inputs, target = MODELS[name]()
     return model.eval(), inputs, target

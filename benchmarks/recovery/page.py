@@ -7,6 +7,7 @@ from statistics import mean, stdev
 from benchmarks.pages import write_tables
 from benchmarks.records import Records
 
+RESULTS = Path(__file__).with_name("results.jsonl")
 METHODS = ("iterative + distillation", "one-shot", "one-shot + distillation", "plain iterative")
 WORKLOADS = ("digits", "stdlib-text")
 LEVELS = ("0.5", "0.8", "0.9", "0.95", "0.98", "0.99", "2x", "4x", "8x")
@@ -14,7 +15,7 @@ LEVELS = ("0.5", "0.8", "0.9", "0.95", "0.98", "0.99", "2x", "4x", "8x")
 
 def main() -> None:
     """Put every table between its marks."""
-    write_tables("recovery.md", tables(Records(Path(__file__).with_name("results.jsonl"))))
+    write_tables("recovery.md", tables(Records(RESULTS)))
 
 
 def tables(records: Records) -> dict[str, str]:

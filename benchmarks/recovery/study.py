@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import benchmarks
 from reprune import bundle, tasks, workload
 from reprune.data import Batch, Data
 from reprune.planning.plan import Plan
@@ -24,7 +25,7 @@ from reprune.training.distillation import Distillation
 from reprune.training.evaluate import losses, scores
 from reprune.training.fit import Settings, fit, seed_everything
 
-WORK = Path("build/benchmarks/recovery")
+WORK = benchmarks.WORK / "recovery"
 """Dense weights, plans and latency tables are kept here, so that every cell begins with the same."""
 
 WARM_UP = 0.1

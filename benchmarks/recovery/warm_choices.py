@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from benchmarks import ROOT
+import benchmarks
 from benchmarks.records import Records
 from reprune import bundle, tasks, workload
 from reprune.data import Data
@@ -39,7 +39,7 @@ from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
 
 HERE = Path(__file__).resolve().parent
-WORK = ROOT / "build/benchmarks/recovery"
+WORK = benchmarks.WORK / "recovery"
 RESULTS = HERE / "warm_choices.jsonl"
 DIGITS = workload.load("digits")
 TURNED = DIGITS.replace(

@@ -19,14 +19,14 @@ from typing import Any
 
 import yaml
 
-from benchmarks import ROOT
+import benchmarks
 from benchmarks.records import Records
 from reprune import workload
 from reprune.step import read_records
 from reprune.store import open_store
 
 HERE = Path(__file__).resolve().parent
-WORK = ROOT / "build/benchmarks/recovery"
+WORK = benchmarks.WORK / "recovery"
 RESULTS = HERE / "warm_start.jsonl"
 DRIFTED = [f"{name}=drifted:{name}" for name in ("train", "validation", "test", "production")]
 LATENCY_WARNS = dict.fromkeys(("latency", "tail_latency", "extreme_latency"), "warn")

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset
 
+from benchmarks import WORK
 from reprune import bundle, workload
 from reprune.data import Data
 from reprune.tasks import find
@@ -94,4 +95,4 @@ def prepare(name: str, folder: Path) -> Study:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for each in ("digits", "mobilenet", "stdlib-text"):
-        prepare(each, Path("build/benchmarks/sensitivity"))
+        prepare(each, WORK / "sensitivity")

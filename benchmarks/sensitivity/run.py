@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr, t
 
+from benchmarks import WORK
 from benchmarks.records import Records
 from benchmarks.sensitivity.models import Study, prepare
 from reprune.data import iter_batches
@@ -30,7 +31,7 @@ from reprune.pruning import Analysis, analyze
 from reprune.pruning.oracle import cells_of
 from reprune.pruning.surgery import apply, recipe_for
 
-WEIGHTS = Path("build/benchmarks/sensitivity")
+WEIGHTS = WORK / "sensitivity"
 RESULTS = Path(__file__).with_name("results.jsonl")
 MODELS = ("digits", "mobilenet", "stdlib-text")
 SEEDS = 10
