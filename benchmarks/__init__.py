@@ -1,4 +1,4 @@
-"""Scripts that measure reprune, and their raw results; ``docs/benchmarks/`` shows them."""
+"""Scripts that measure reprune, and their raw results."""
 
 from pathlib import Path
 

@@ -6,7 +6,7 @@ from benchmarks import PAGES
 
 
 def replace_table(text: str, name: str, table: str) -> str:
-    """Return a page's text with another table between ``<!-- name -->`` and ``<!-- /name -->``."""
+    """Replace the table between ``<!-- name -->`` and ``<!-- /name -->`` of a page."""
     between = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not between.search(text):
         raise ValueError(f"the page has no place for the table {name!r}: add <!-- {name} --> and <!-- /{name} -->")

@@ -9,7 +9,7 @@ Record = dict[str, Any]
 
 
 class Records:
-    """The records of a file; each is appended as it is measured, so an interrupted run can resume.
+    """The records of a file, appended one by one, so an interrupted run can resume.
 
     Args:
         path: The file. It may not exist yet.

@@ -1,4 +1,4 @@
-"""Let torchvision's wheel, built for CUDA, import beside a CPU build of torch."""
+"""Make torchvision's wheel, built for CUDA, work with a CPU build of torch."""
 
 import torch
 
@@ -7,9 +7,9 @@ _LIBRARIES: list[torch.library.Library] = []
 
 
 def declare() -> None:
-    """Declare the two operators that torchvision's import looks up; no benchmark calls them.
+    """Declare the two operators that torchvision's import looks up.
 
-    Call it before anything imports torchvision.
+    No benchmark calls them. Call this before anything imports torchvision.
     """
     if not hasattr(torch.ops.torchvision, "nms"):
         library = torch.library.Library("torchvision", "FRAGMENT")

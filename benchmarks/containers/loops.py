@@ -1,9 +1,9 @@
-"""What Docker adds to a whole run: the same tiny workload by `reprune run`, as processes and in containers, in turns.
+"""Measure what Docker adds to `reprune run` of a tiny workload.
 
     DOCKER_HOST=... python -m benchmarks.containers.loops --rounds 2
 
-Each run begins with an empty store and goes through every step up to the verdict. Writes loops.json beside itself and
-prints the table of the page.
+It runs as processes and in containers, in random order. Each run starts with an empty store and goes through every step
+up to the verdict. Writes ``loops.json`` and prints the table of the page.
 """
 
 import argparse
@@ -29,7 +29,7 @@ TINY = {"train": {"epochs": 1}, "prune": {"rounds": 1, "epochs": 1}, "finetune":
 
 
 def run(runner: str) -> dict[str, float]:
-    """Return the seconds of one run, and those that its steps spent on their own work."""
+    """Return the seconds of one run, and the seconds inside its steps."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(PROJECT, folder, dirs_exist_ok=True)
         file = Path(folder) / "workload.yaml"
@@ -45,7 +45,7 @@ def run(runner: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Time the runs, write the results, and print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=2)
     rounds = parser.parse_args().rounds
@@ -70,7 +70,7 @@ def show(result: dict) -> None:
 
 
 def spread(numbers: list[float]) -> str:
-    """Return the median and the range."""
+    """Return the median and the range, formatted."""
     return f"{statistics.median(numbers):.1f} s ({min(numbers):.1f} – {max(numbers):.1f})"
 
 

@@ -1,10 +1,10 @@
-"""Sizes of the images, how long a step takes to start in its container, and what Docker adds to the process alone.
+"""Measure image sizes, and step start-up as a process and in a container.
 
     DOCKER_HOST=... python -m benchmarks.containers.measure --rounds 5
 
-Each round starts every step once as a process here and once in its container, in turns, as kfp's runners do: the
-interpreter, kfp's executor, and what the step imports; no work. Writes measured.json beside itself and
-prints the tables of the page.
+Each round starts every step once as a process and once in its container, in random order, as kfp's runners do: the
+interpreter, kfp's executor and the step's imports, but no work. Writes ``measured.json`` and prints the tables of the
+page.
 """
 
 import argparse
@@ -31,19 +31,19 @@ START = (
 
 
 def image_of(step: str) -> str:
-    """Return the image that a step runs in."""
+    """Return the image of a step."""
     return f"reprune-{'runtime' if step in WITHOUT_TORCH else 'train'}:{__version__}"
 
 
 def timed(run, *arguments) -> dict[str, float]:
-    """Return wall and processor seconds of one start."""
+    """Return the wall and processor seconds of one start."""
     started = time.perf_counter()
     printed = run(*arguments)
     return {"seconds": time.perf_counter() - started, "cpu_seconds": float(printed or "nan")}
 
 
 def main() -> None:
-    """Measure and print."""
+    """Time the starts, write the results, and print the tables."""
     import docker
 
     parser = argparse.ArgumentParser()
@@ -53,21 +53,23 @@ def main() -> None:
     rounds, steps = arguments.rounds, arguments.steps
     client = docker.from_env()
 
-    def contained(image: str, command: list[str]) -> str:
+    def in_container(image: str, command: list[str]) -> str:
         return client.containers.run(
             image, command, remove=True, network_mode="none", read_only=True, tmpfs={"/tmp": ""}, cap_drop=["ALL"]
         ).decode()
 
-    def here(code: str) -> str:
+    def as_process(code: str) -> str:
         return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
     def start(step: str, place: str) -> dict[str, float]:
         if step == "nothing":
-            return timed(contained, image_of("benchmark"), ["true"])
+            return timed(in_container, image_of("benchmark"), ["true"])
         code = START.format(step=step)
-        return timed(here, code) if place == "process" else timed(contained, image_of(step), ["python3", "-c", code])
+        if place == "process":
+            return timed(as_process, code)
+        return timed(in_container, image_of(step), ["python3", "-c", code])
 
-    for step in ("benchmark", "train"):  # bring the files of both images into memory
+    for step in ("benchmark", "train"):  # load the files of both images into memory
         start(step, "container"), start(step, "process")
     cases = [(step, place) for step in steps for place in ("process", "container")] + [("nothing", "container")]
     found: dict[str, list[dict[str, float]]] = {f"{step} {place}": [] for step, place in cases}
@@ -108,7 +110,7 @@ def show(result: dict, steps: list[str]) -> None:
 
 
 def spread(values: list[dict[str, float]], key: str) -> str:
-    """Return the median and the range."""
+    """Return the median and the range, formatted."""
     numbers = [it[key] for it in values]
     return f"{statistics.median(numbers):.1f} s ({min(numbers):.1f} – {max(numbers):.1f})"
 

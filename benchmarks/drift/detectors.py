@@ -1,4 +1,4 @@
-"""How a window is judged: by reprune, and by the tests that its peers use."""
+"""Drift detectors to compare: reprune, and the tests that its peers use."""
 
 import numpy as np
 from scipy import stats
@@ -7,30 +7,30 @@ CATEGORICAL = ("plan", "predicted_class")
 
 
 def reprune(reference, window, seed):
-    """Return the smallest adjusted p-value of reprune's judge."""
+    """Return reprune's smallest adjusted p-value."""
     from reprune.drift.policy import DriftPolicy
 
-    frame = framed(reference)
+    frame = binning(reference)
     before, now = (summary(rows, frame, "rows") for rows in (reference, window))
     return judge(before, now, DriftPolicy(false_alarm_rate=0.01), seed=seed).tests[0].adjusted_p_value
 
 
 def judge(reference, window, policy, *, seed):
-    """Return reprune's report."""
+    """Return reprune's drift report."""
     from reprune.drift import judge
 
     return judge.judge(reference, window, policy, seed=seed)
 
 
-def framed(reference):
-    """Return the frame that a reference's columns give."""
+def binning(reference):
+    """Return the bins that a reference's columns give."""
     from reprune.drift.frame import Frame
 
     return Frame.of(_columns(reference))
 
 
 def summary(rows, frame, source):
-    """Return the summary of columns by name."""
+    """Return the summary of the columns of a window."""
     from reprune.drift.summary import summarize
     from reprune.drift.table import Chunk
 
@@ -47,7 +47,7 @@ def _columns(rows):
 
 
 def bonferroni(reference, window, seed):
-    """Return the smallest p-value of scipy's two-sample tests, times their number."""
+    """Return the smallest p-value of scipy's tests times the number of tests."""
     p_values = [
         _chi_square(reference[name], values) if name in CATEGORICAL else stats.ks_2samp(reference[name], values).pvalue
         for name, values in window.items()
@@ -56,17 +56,20 @@ def bonferroni(reference, window, seed):
 
 
 def psi(reference, window, seed):
-    """Return the largest population stability index, with tenths of the reference as bins."""
+    """Return the largest population stability index over the reference's deciles."""
     return max(
         _psi(*_category_shares(reference[name], values))
         if name in CATEGORICAL
-        else _psi(*_tenths(reference[name], values))
+        else _psi(*_decile_shares(reference[name], values))
         for name, values in window.items()
     )
 
 
 def wasserstein(reference, window, seed):
-    """Return the largest Wasserstein distance in standard deviations of the reference; numbers only."""
+    """Return the largest Wasserstein distance in the reference's standard deviations.
+
+    Categorical columns are left out.
+    """
     return max(
         stats.wasserstein_distance(reference[name], values) / (reference[name].std() or 1)
         for name, values in window.items()
@@ -84,7 +87,7 @@ def _category_shares(before, now):
     return [np.array([(part == c).mean() for c in names]) for part in (before, now)]
 
 
-def _tenths(before, now):
+def _decile_shares(before, now):
     edges = np.quantile(before, np.linspace(0, 1, 11)[1:-1])
     return [np.bincount(np.searchsorted(edges, part), minlength=10) / len(part) for part in (before, now)]
 

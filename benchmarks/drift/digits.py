@@ -1,4 +1,4 @@
-"""Train the classifier of digits whose answers the other scripts use, and write them to digits.npz."""
+"""Train a digits classifier and write its outputs to ``digits.npz``."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from benchmarks.drift.streams import HERE
 
 
 def network():
-    """Return a small convolutional network: everything before the last layer, and the last layer."""
+    """Return a small convolutional network as its body and its last layer."""
     body = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(256, 32), nn.ReLU()
     )
@@ -33,8 +33,8 @@ def trained(images, labels):
 
 
 @torch.no_grad()
-def answers(body, head, images):
-    """Return what is logged of images: embedding, predicted class, confidence."""
+def outputs(body, head, images):
+    """Return the logged outputs: embedding, predicted class and confidence."""
     embedding = body(images)
     shares = head(embedding).softmax(dim=1)
     return {
@@ -48,5 +48,5 @@ if __name__ == "__main__":
     found = load_digits()
     images, labels = torch.tensor(found.images, dtype=torch.float32)[:, None] / 16, torch.tensor(found.target)
     body, head = trained(images, labels)
-    np.savez(HERE / "digits.npz", label=labels.numpy(), **answers(body, head, images))
+    np.savez(HERE / "digits.npz", label=labels.numpy(), **outputs(body, head, images))
     save_file(nn.Sequential(body, head).state_dict(), HERE / "digits.safetensors")

@@ -1,10 +1,10 @@
-"""How often detectors alarm on windows without drift.
+"""Measure how often detectors alarm on windows without drift.
 
     python -m benchmarks.drift.digits
     python -m benchmarks.drift.false_alarms --stream tabular --windows 1000
 
-What is done is kept in false_alarms/, so the script can be stopped and run again. With `--detector evidently`, in
-an environment of its own (`pip install "evidently==0.7.23" "pandas<3"`), Evidently judges the same windows.
+Results are appended to a file in ``false_alarms/``, so an interrupted run resumes. With `--detector evidently`, in a
+separate environment (`pip install "evidently==0.7.23" "pandas<3"`), Evidently tests the same windows.
 """
 
 import argparse
@@ -22,7 +22,7 @@ STEP = 50
 
 
 def evidently(reference, current, seed):
-    """Return how many columns Evidently's default preset calls drifted."""
+    """Return the number of columns that Evidently reports as drifted by default."""
     import pandas as pd
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
@@ -37,13 +37,13 @@ def evidently(reference, current, seed):
 
 
 def main():
-    """Judge the windows that are not in the file yet."""
+    """Test the windows that the file lacks, and print the alarm rates."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--windows", type=int, default=1000)
     parser.add_argument("--detector", default="reprune")
     parser.add_argument("--stream", choices=STREAMS, required=True)
     arguments = parser.parse_args()
-    judge = evidently if arguments.detector == "evidently" else getattr(detectors, arguments.detector)
+    detector = evidently if arguments.detector == "evidently" else getattr(detectors, arguments.detector)
     score = "drifted_columns" if arguments.detector == "evidently" else "p_values"
     path = HERE / "false_alarms" / f"{arguments.detector}-{arguments.stream}.jsonl"
     path.parent.mkdir(exist_ok=True)
@@ -53,7 +53,7 @@ def main():
         for size in SIZES:
             if not found.has(size, first):
                 pairs = ((seed, window(arguments.stream, seed, size, digits)) for seed in range(first, first + STEP))
-                scores = [round(float(judge(*pair, seed)), 5) for seed, pair in pairs]
+                scores = [round(float(detector(*pair, seed)), 5) for seed, pair in pairs]
                 found.add(rows=size, first_seed=first, **{score: scores})
     for size in SIZES:
         values = np.array([value for record in found.select(rows=size) for value in record[score]])

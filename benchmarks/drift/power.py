@@ -1,12 +1,12 @@
-"""How often known shifts are found, at an equal rate of false alarms for every detector.
+"""Measure how often detectors find known shifts at one false-alarm rate.
 
     python -m benchmarks.drift.digits
     python -m benchmarks.drift.power
 
-Every detector's score is set against the 5 % quantile of its own scores on windows without drift, so that all alarm
-equally often where nothing moved. All see the same windows, so the difference between reprune and the best of the
-others is tested by McNemar's test. What is done is kept in power-tabular.jsonl and power-images.jsonl, so the script
-can be stopped and run again. The windows differ from those that reprune's tests were chosen on (SERIES).
+Each detector alarms beyond the 5 % quantile of its own scores on windows without drift, so all have the same rate of
+false alarms. All see the same windows, so McNemar's test compares reprune with the best of the others. Results are
+appended to ``power-tabular.jsonl`` and ``power-images.jsonl``, so an interrupted run resumes. ``SERIES`` makes the
+windows differ from those on which reprune's tests were chosen.
 """
 
 import argparse
@@ -20,18 +20,18 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from benchmarks.drift import detectors
-from benchmarks.drift.digits import answers, network
+from benchmarks.drift.digits import network, outputs
 from benchmarks.drift.streams import HERE, REFERENCE, Digits, tabular
 from benchmarks.records import Record, Records
 
 SIZE = 300
 SERIES = 2029
 STEP = 50
-NULL, QUICK_NULL = {"tabular": 800, "images": 300}, {"tabular": 4000, "images": 1200}
-"""Windows without drift: for reprune, and for the others, which take less time."""
+NULL, FAST_NULL = {"tabular": 800, "images": 300}, {"tabular": 4000, "images": 1200}
+"""Numbers of windows without drift: for reprune, and for the others, which are faster."""
 
 CLOSE = {"tabular": 500, "images": 300}
-"""Windows of the shifts that several detectors find about as often. Of others, STEP."""
+"""Number of windows for shifts that several detectors find about equally often; other shifts have ``STEP``."""
 
 DETECTORS = ("reprune", "bonferroni", "psi", "wasserstein")
 TABULAR = {
@@ -49,8 +49,8 @@ IMAGES = {
     "label balance (share)": ("labels", (0.08, 0.14, 0.2)),
     "blur (share of images)": ("blur", (0.05, 0.1)),
 }
-FAR = {"spread", "correlation", "rotation", "blur"}
-FAR_AMOUNTS = {
+EASY = {"spread", "correlation", "rotation", "blur"}
+EASY_AMOUNTS = {
     ("brightness", 0.4),
     ("mean", 0.4),
     ("noise", 0.05),
@@ -61,7 +61,7 @@ FAR_AMOUNTS = {
 
 
 class Pictures:
-    """The digits and the network that answers them."""
+    """The digits and the network that classifies them."""
 
     def __init__(self):
         self.images = torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 16
@@ -70,32 +70,32 @@ class Pictures:
         nn.Sequential(*self._parts).load_state_dict(load_file(HERE / "digits.safetensors"))
 
     def columns(self, images):
-        """Return pixels, embedding and answers as columns."""
-        told = answers(*self._parts, images)
+        """Return pixels, embedding and predictions as columns."""
+        logged = outputs(*self._parts, images)
         pixels = {f"input[{i}]": column for i, column in enumerate(images.flatten(1).numpy().astype(np.float64).T)}
-        embedding = {f"embedding[{i}]": column for i, column in enumerate(told.pop("embedding").T)}
-        return pixels | embedding | told
+        embedding = {f"embedding[{i}]": column for i, column in enumerate(logged.pop("embedding").T)}
+        return pixels | embedding | logged
 
     def window(self, rng, kind, amount):
-        """Return reference and window of images; the window is changed."""
+        """Return a reference, and a window with the shift."""
         labels, order = self.known.arrays["label"], rng.permutation(len(self.images))
         chosen, rest = order[:REFERENCE], order[REFERENCE:]
         if kind == "labels":
             threes = rng.random(SIZE) < amount
             rest = np.where(threes, rng.choice(rest[labels[rest] == 3], SIZE), rest[:SIZE])
         images = self.images[rest[:SIZE]]
-        if kind in CHANGES:  # a camera among several
+        if kind in CHANGES:  # as if one of several cameras changed
             images[: round(amount * SIZE)] = rounded(CHANGES[kind](images[: round(amount * SIZE)], rng))
         return self.columns(self.images[chosen]), self.columns(images)
 
 
 def noisy(images, rng):
-    """Return images with noise of an eighth of the greys."""
+    """Return images with noise of standard deviation 0.12."""
     return images + 0.12 * torch.from_numpy(rng.normal(size=images.shape)).float()
 
 
 def turned(images, rng):
-    """Return images turned by 10 degrees."""
+    """Return images rotated by 10 degrees."""
     angle = torch.deg2rad(torch.tensor(10.0))
     turn = torch.tensor([[angle.cos(), -angle.sin(), 0], [angle.sin(), angle.cos(), 0]])
     grid = F.affine_grid(turn.expand(len(images), 2, 3), list(images.shape), align_corners=False)
@@ -103,17 +103,17 @@ def turned(images, rng):
 
 
 def darker(images, rng):
-    """Return images with an eighth less light."""
+    """Return images at 0.88 of their brightness."""
     return images * 0.88
 
 
 def blurred(images, rng):
-    """Return images in which each pixel is the mean of itself and its neighbours."""
+    """Return images with each pixel the mean of its 3x3 neighbourhood."""
     return F.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def rounded(images):
-    """Return images in whole grey levels, so that no new value gives them away."""
+    """Return images rounded to the 17 grey levels of the digits."""
     return (images.clamp(0, 1) * 16).round() / 16
 
 
@@ -121,14 +121,14 @@ CHANGES = {"noise": noisy, "rotation": turned, "brightness": darker, "blur": blu
 
 
 def windows_wanted(stream, kind, amount, name):
-    """Return how many windows of a shift a detector judges."""
+    """Return the number of windows of a shift that a detector tests."""
     if kind == "none":
-        return (NULL if name == "reprune" else QUICK_NULL)[stream]
-    return STEP if kind in FAR or (kind, amount) in FAR_AMOUNTS else CLOSE[stream]
+        return (NULL if name == "reprune" else FAST_NULL)[stream]
+    return STEP if kind in EASY or (kind, amount) in EASY_AMOUNTS else CLOSE[stream]
 
 
 def main():
-    """Judge the windows that are not in the file yet."""
+    """Test the windows that the files lack, and print the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--stream", choices=("tabular", "images"), nargs="+", default=["tabular", "images"])
     arguments = parser.parse_args()
@@ -137,17 +137,17 @@ def main():
     for stream in arguments.stream:
         found = Records(HERE / f"power-{stream}.jsonl", ("shift", "amount", "first_seed"))
         shifts = {"tabular": TABULAR, "images": IMAGES}[stream]
-        cells = [("none", 0.0), *((kind, amount) for kind, amounts in shifts.values() for amount in amounts)]
-        for first in range(0, QUICK_NULL[stream], STEP):
-            for kind, amount in cells:
+        conditions = [("none", 0.0), *((kind, amount) for kind, amounts in shifts.values() for amount in amounts)]
+        for first in range(0, FAST_NULL[stream], STEP):
+            for kind, amount in conditions:
                 names = [name for name in DETECTORS if first < windows_wanted(stream, kind, amount, name)]
                 if names and not found.has(kind, amount, first):
-                    found.add(**judged(stream, kind, amount, first, names, pictures))
+                    found.add(**tested(stream, kind, amount, first, names, pictures))
         report(found, shifts)
 
 
-def judged(stream, kind, amount, first, names, pictures) -> Record:
-    """Return the scores that detectors give the next windows of a shift."""
+def tested(stream, kind, amount, first, names, pictures) -> Record:
+    """Return the scores of ``STEP`` windows of a shift."""
     scores = {name: [] for name in names}
     for seed in range(first, first + STEP):
         rng = np.random.default_rng([SERIES, seed, *f"{stream} {kind} {amount}".encode()])
@@ -167,7 +167,7 @@ def scores_of(found, kind, amount) -> dict[str, np.ndarray]:
 
 
 def report(found, shifts, rate=0.05):
-    """Print the share of windows found, a row for each shift, and McNemar's p-value of reprune and the best other."""
+    """Print the share of windows found, and McNemar's p-value, for each shift."""
     print(f"{'shift':36} windows", *(f"{name:>12}" for name in DETECTORS), "  reprune - best other, standard error, p")
     null = scores_of(found, "none", 0.0)
     for title, (kind, amounts) in shifts.items():
@@ -181,13 +181,13 @@ def report(found, shifts, rate=0.05):
 
 
 def alarmed(null, scores, rate, name):
-    """Return which scores are more extreme than all but ``rate`` of those without drift."""
+    """Return which scores lie beyond the quantile of those without drift."""
     sign = -1 if name in ("reprune", "bonferroni") else 1
     return sign * scores > np.quantile(sign * null, 1 - rate)
 
 
 def compared(one, other):
-    """Return the difference of two paired shares, its standard error, and McNemar's exact p-value."""
+    """Return the paired difference, its standard error and McNemar's p-value."""
     more, fewer = int((one & ~other).sum()), int((~one & other).sum())
     difference = one.astype(float) - other.astype(float)
     p_value = stats.binomtest(more, more + fewer).pvalue if more + fewer else 1.0

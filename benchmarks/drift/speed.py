@@ -1,12 +1,12 @@
-"""A window of a million rows and fifty columns summarised and judged, beside the tests that peers run on it.
+"""Measure the time and memory of testing a window of a million rows.
 
     python -m benchmarks.drift.speed
 
-Each contender runs in a process of its own, in turns, from the Parquet file to the verdict. Processor time is what is
-compared, since other programs do not disturb it as they do the clock; the peak of resident memory is the process's.
-Contenders: `reprune` (the window against a saved reference); `scipy` (Kolmogorov-Smirnov of each column); `evidently`
-(its default preset, in an environment of its own, whose Python `--peers` names; see false_alarms.py). `--contenders
-reprune` with other numbers of rows shows what memory depends on.
+Windows have fifty columns. Each tool runs in its own process, in turns, from the Parquet file to the verdict. Processor
+time is compared, since other programs disturb it less than wall time, and the process's peak of resident memory. Tools:
+`reprune` (the window against a saved reference); `scipy` (Kolmogorov-Smirnov test of each column); `evidently` (its
+default preset, in a separate environment; `--peers` is its Python, see ``false_alarms.py``). `--tools reprune` with
+other `--rows` shows how memory depends on the number of rows.
 """
 
 import argparse
@@ -25,11 +25,11 @@ from benchmarks import ROOT
 
 HERE = Path(__file__).parent
 COLUMNS = 50
-CONTENDERS = ("reprune", "scipy", "evidently")
+TOOLS = ("reprune", "scipy", "evidently")
 
 
 def write(path, rows, seed):
-    """Write normal and skewed columns, a group of rows at a time."""
+    """Write a Parquet file of normal and skewed columns, one row group at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -43,8 +43,8 @@ def write(path, rows, seed):
     writer.close()
 
 
-def contend(name, reference, window, summary):
-    """Run one contender in this process; prints its processor time in seconds and its peak memory in bytes."""
+def run_tool(name, reference, window, summary):
+    """Run one tool here, and print its processor seconds and peak memory."""
     start = time.process_time()
     if name == "reprune":
         from reprune.drift import summary_file, windows
@@ -72,16 +72,16 @@ def contend(name, reference, window, summary):
 
 
 def main():
-    """Run the contenders in turns."""
+    """Run the tools in turns, write the results, and print the medians."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=["reprune", "scipy"])
+    parser.add_argument("--tools", nargs="+", choices=TOOLS, default=["reprune", "scipy"])
     parser.add_argument("--peers", default=sys.executable)
-    parser.add_argument("--contender", nargs=4)
+    parser.add_argument("--tool", nargs=4)
     arguments = parser.parse_args()
-    if arguments.contender:
-        contend(arguments.contender[0], *map(Path, arguments.contender[1:]))
+    if arguments.tool:
+        run_tool(arguments.tool[0], *map(Path, arguments.tool[1:]))
         return
     kept = HERE / "speed.json"
     found = json.loads(kept.read_text()) if kept.exists() else {}
@@ -94,9 +94,9 @@ def main():
             command = [str(Path(sys.executable).parent / "reprune"), "reference", str(paths[0]), "--out", str(summary)]
             subprocess.run(command, check=True)
             for _ in range(arguments.rounds):
-                for name in arguments.contenders:
+                for name in arguments.tools:
                     python = arguments.peers if name == "evidently" else sys.executable
-                    command = [python, "-m", "benchmarks.drift.speed", "--contender", name, *map(str, paths)]
+                    command = [python, "-m", "benchmarks.drift.speed", "--tool", name, *map(str, paths)]
                     environment = os.environ | {"OMP_NUM_THREADS": "1"}
                     ran = subprocess.run(
                         [*command, str(summary)], check=True, capture_output=True, text=True, env=environment, cwd=ROOT
@@ -104,7 +104,7 @@ def main():
                     found.setdefault(f"{name} {rows}", []).append(json.loads(ran.stdout.splitlines()[-1]))
                     kept.write_text(json.dumps(found, indent=1))
             print(rows)
-            for name in arguments.contenders:
+            for name in arguments.tools:
                 runs = found[f"{name} {rows}"]
                 seconds, peak = (np.median([run[key] for run in runs]) for key in ("seconds", "peak_bytes"))
                 print(f"  {name:16} {seconds:7.2f} s {peak / 2**20:7.0f} MiB")

@@ -1,8 +1,8 @@
-"""Data without drift, and with known drift: three streams, the same for every detector; numpy alone is needed.
+"""Draw windows of three data streams, without drift or with a known shift.
 
-`digits.npz` (images, penultimate layer, predicted class and confidence of all 1,797 digits) is made by
-`python -m benchmarks.drift.digits`; rows are dealt to reference and window at random, so there is no drift but
-what is put in.
+Every detector sees the same windows. `python -m benchmarks.drift.digits` writes ``digits.npz``: penultimate layer,
+predicted class and confidence of all 1,797 digits. Rows are assigned to reference and window at random, so the only
+drift is the shift that a script adds. Only numpy is imported here, for environments without reprune.
 """
 
 from pathlib import Path
@@ -16,17 +16,19 @@ TABULAR = ("a", "b", "c", "income", "visits", "day", "return", "plan")
 
 
 def tabular(rng, rows, *, mean=0.0, spread=1.0, correlation=0.6, balance=0.0, income=1.0, day=1.0):
-    """Eight columns: three correlated normal ones, a skewed one, counts, a uniform one, a heavy-tailed one, categories.
+    """Draw rows of eight columns.
+
+    Three columns are normal and correlated; the others are skewed, counts, uniform, heavy-tailed and categorical.
 
     Args:
         rng: Source of randomness.
-        rows: How many.
+        rows: Number of rows.
         mean: Added to the column ``a``, in standard deviations.
         spread: Factor on the column ``b``.
         correlation: Between ``a``, ``b`` and ``c``.
         balance: Share moved from the commonest plan to the rarest.
-        income: Factor on that column, which goes with no other.
-        day: Factor on that column.
+        income: Factor on the column ``income``, which is independent of the others.
+        day: Factor on the column ``day``.
     """
     covariance = np.full((3, 3), correlation) + (1 - correlation) * np.eye(3)
     normal = rng.multivariate_normal(np.zeros(3), covariance, size=rows)
@@ -43,7 +45,7 @@ def tabular(rng, rows, *, mean=0.0, spread=1.0, correlation=0.6, balance=0.0, in
 
 
 class Digits:
-    """The digits as the champion sees them."""
+    """The logged outputs for the digits."""
 
     def __init__(self):
         with np.load(HERE / "digits.npz") as arrays:
@@ -57,7 +59,7 @@ class Digits:
 
 
 def window(stream, seed, size, digits):
-    """Return reference and window without drift, as columns by name."""
+    """Return a reference and a window without drift, as columns by name."""
     rng = np.random.default_rng([seed, size])
     if stream == "tabular":
         return tabular(rng, REFERENCE), tabular(rng, size)

@@ -1,9 +1,9 @@
-"""Which architectures reprune and Torch-Pruning cut to half their width, and whether what is left works.
+"""Prune each architecture to half its width, and check the result.
 
-    python -m benchmarks.engine.coverage            # every architecture, each tool in a process of its own
-    python -m benchmarks.engine.coverage resnet50   # some of them; the others keep their results
+    python -m benchmarks.engine.coverage            # every architecture, each tool in its own process
+    python -m benchmarks.engine.coverage resnet50   # some; the others keep their results
 
-Writes ``coverage.jsonl`` beside this file and the table into ``docs/benchmarks/engine.md``.
+Compares reprune and Torch-Pruning. Writes ``coverage.jsonl`` and the tables of ``docs/benchmarks/engine.md``.
 """
 
 import argparse
@@ -30,10 +30,10 @@ CPU_SECONDS, WALL_SECONDS, MEMORY_BYTES = 60, 1200, 8 << 30
 
 
 def main() -> None:
-    """Run what was asked for, and write the results."""
+    """Examine the named architectures, and write the results."""
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    parser.add_argument("--jobs", type=int, default=2, help="number of parallel processes")
     parser.add_argument("--one", nargs=2, metavar=("TOOL", "NAME"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -46,7 +46,7 @@ def main() -> None:
         pending = {pool.submit(lambda name: {t: isolated(t, name) for t in TOOLS}, name): name for name in names}
         for future in as_completed(pending):
             name, found = pending[future], future.result()
-            print(f"{name:22}", *(f"{tool}: {told(found[tool])};" for tool in TOOLS), flush=True)
+            print(f"{name:22}", *(f"{tool}: {summary(found[tool])};" for tool in TOOLS), flush=True)
             results = Records(RESULTS)
             others = [record for record in results if record["architecture"] != name]
             fresh = [{"architecture": name, "tool": tool, **result} for tool, result in found.items()]
@@ -56,14 +56,14 @@ def main() -> None:
     write_tables("engine.md", coverage_tables(Records(RESULTS)))
 
 
-def told(result: dict[str, Any]) -> str:
-    """Return a result in a few words."""
+def summary(result: dict[str, Any]) -> str:
+    """Return a one-line summary of a result."""
     done = [step for step in STEPS if result.get(step) is True]
     return "all" if len(done) == len(STEPS) else f"{', '.join(done) or 'nothing'} ({result.get('why', '')[:150]})"
 
 
 def isolated(tool: str, name: str) -> dict[str, Any]:
-    """Examine one tool on one architecture in a process with limits on its time and memory."""
+    """Examine one tool on one architecture in a process of limited time and memory."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
@@ -82,7 +82,7 @@ def isolated(tool: str, name: str) -> dict[str, Any]:
 
 
 def examine(tool: str, name: str) -> dict[str, Any]:
-    """Cut an architecture with a tool to half its width, and use what is left in every way."""
+    """Prune an architecture to half its width, and use the result in every way."""
     import torch
 
     from benchmarks.engine.models import built
@@ -124,19 +124,19 @@ def _examine_peer(name: str, model: Any, inputs: Any, result: dict[str, Any]) ->
     outputs = sorted({f.what.rpartition("[")[0].rpartition(".")[0] for f in analysis.frozen if _ends(f)})
     kept: dict[str, Any] | None = None
     try:
-        pruned, told = peer.prune_and_tell(model, inputs, outputs)
-        kept = {tensor: dict(enumerate(dims)) for tensor, dims in told.items()}
-    except Exception:  # perhaps the indices in place of weights are to blame
+        pruned, indices = peer.prune_with_indices(model, inputs, outputs)
+        kept = {tensor: dict(enumerate(dims)) for tensor, dims in indices.items()}
+    except Exception:  # the indices in place of weights may be the cause
         pruned = peer.prune(model, inputs, outputs)
     result["pruned"], result["left"] = count(pruned) < count(model), count(pruned)
 
     def reload(folder: str) -> Any:
         torch.save(pruned, f"{folder}/model.pt")
-        return torch.load(f"{folder}/model.pt", weights_only=False)  # a pickle of our own making: the peer's only way
+        return torch.load(f"{folder}/model.pt", weights_only=False)  # our own pickle: the peer has no other format
 
     use(pruned, inputs, reload, result)
     if kept is None:
-        result["why"] = "what it cut could not be read off, so whether the result is right is unknown"
+        result["why"] = "the cut indices could not be read back: correctness unknown"
         return
     result["right"], result["judged by"], same = judge(model, inputs, pruned, kept, analysis)
     if result["right"] is not True:
@@ -150,7 +150,7 @@ def _ends(frozen: Any) -> bool:
 
 
 def use(pruned: Any, inputs: Any, reload: Callable[[str], Any], result: dict[str, Any]) -> None:
-    """Run a cut model, write it and read it again, export it, and take a training step."""
+    """Run a pruned model, save and reload it, export it, and train one step."""
     import torch
 
     from reprune.pruning import oracle
@@ -193,13 +193,13 @@ def use(pruned: Any, inputs: Any, reload: Callable[[str], Any], result: dict[str
 def judge(
     model: Any, inputs: Any, pruned: Any, kept: dict[str, dict[int, Any]], analysis: Any = None
 ) -> tuple[bool | None, str, Any]:
-    """Tell whether a cut model is the dense one without what was cut.
+    """Return whether a pruned model equals the dense one without the removed slices.
 
-    First by zeroing what was cut in the dense model, with nothing of the engine's. Where that differs, it may be for a
-    normalisation over what was cut; then the engine's oracle decides, if what was cut are cells of its groups.
+    The slices are first zeroed in the dense model, without the engine. If the outputs differ, a normalization over the
+    removed slices may be the cause; then the engine's oracle decides, if the slices are channels of its groups.
 
     Returns:
-        Yes, no, or None for unknown; how that was found; and the cells that are gone, if they are cells at all.
+        True, False, or None for unknown; how it was decided; and the removed channels, if the slices are channels.
     """
     import copy
 
@@ -225,15 +225,15 @@ def judge(
     if problem is None and analysis is None:
         return True, "zeroing", None
     analysis = analysis or reprune.analyze(model, inputs)
-    cells = np.zeros(sum(group.width for group in analysis.groups), dtype=bool)
+    removed = np.zeros(sum(group.width for group in analysis.groups), dtype=bool)
     explained: dict[tuple[str, int], set[int]] = {}
     for group in analysis.groups:
         for cell in range(group.width):
             if all(set(m.cells[cell]) <= gone.get((m.tensor, m.dim), set()) for m in group.members):
-                cells[analysis.offsets[group.name] + cell] = True
+                removed[analysis.offsets[group.name] + cell] = True
                 for member in group.members:
                     explained.setdefault((member.tensor, member.dim), set()).update(member.cells[cell])
-    same = cells if explained == gone else None
+    same = removed if explained == gone else None
     if problem is None:
         return True, "zeroing", same
     if same is not None:
@@ -241,12 +241,12 @@ def judge(
         return problem is None, "the oracle" if problem is None else f"another function: {problem}", same
     norms = any(word in type(m).__name__ for m in model.modules() for word in ("LayerNorm", "GroupNorm", "RMSNorm"))
     if norms:
-        return None, "it cut what reprune leaves whole, under a normalisation: unknown whether it is right", None
+        return None, "cuts a dimension that reprune keeps, under a normalization: correctness unknown", None
     return False, f"another function: {problem}", None
 
 
 def equal_widths(model: Any, inputs: Any, pruned: Any, analysis: Any, removed: Any) -> dict[str, int]:
-    """Cut the very same cells with reprune, and count parameters and operations of both results."""
+    """Remove the same channels with reprune, and count both results."""
     import numpy as np
 
     from reprune.pruning import cut
@@ -266,12 +266,12 @@ def equal_widths(model: Any, inputs: Any, pruned: Any, analysis: Any, removed: A
 
 
 def count(model: Any) -> int:
-    """Return the number of parameters, ties counted once."""
+    """Return the number of parameters; tied ones count once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def macs(model: Any, inputs: Any) -> int:
-    """Return the multiplications and additions of one call, as torch's own counter counts them."""
+    """Return the multiply-accumulates of one call, by torch's counter."""
     from torch.utils.flop_counter import FlopCounterMode
 
     from reprune.pruning import oracle
@@ -282,7 +282,7 @@ def macs(model: Any, inputs: Any) -> int:
 
 
 def described(error: Exception) -> str:
-    """Return an error in one line."""
+    """Return a one-line description of an error."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {line}"[:300]
 

@@ -1,7 +1,7 @@
-"""The architectures of the benchmark: those of torchvision, timm and transformers, small, with random weights.
+"""Small architectures of torchvision, timm and transformers, with random weights.
 
-Where no package has an architecture it is one of the small models that the engine's own tests are made of. Each entry
-builds ``(model, example_inputs)``; ``benchmarks.engine.models:NAME`` is an entry point that builds the model alone.
+An architecture that no package has is one of the small models of the engine's tests. Each entry builds
+``(model, example_inputs)``; ``benchmarks.engine.models:NAME`` is an entry point that builds the model alone.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def timm(name: str, size: int = 64, **settings: Any) -> Callable[[], Built]:
 
 
 def hub(name: str, inputs: Callable[[], Any], **settings: Any) -> Callable[[], Built]:
-    """Return a builder of a transformers model: its class is ``name``, its configuration has small ``settings``."""
+    """Return a builder of a transformers model of class ``name``."""
 
     def build() -> Built:
         import transformers
@@ -66,14 +66,14 @@ def local(build: Callable[[], nn.Module], inputs: Callable[[], Any]) -> Callable
 
 
 def stock_vit() -> nn.Module:
-    """Return torchvision's vision transformer, small, whose attention is torch's own."""
+    """Return a small torchvision vision transformer with torch's attention."""
     from torchvision.models import VisionTransformer
 
     return VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=4, hidden_dim=64, mlp_dim=160)
 
 
 class Detector(nn.Module):
-    """A backbone of torchvision, a feature pyramid, and heads for classes and boxes on each of its levels."""
+    """A backbone, a feature pyramid, and class and box heads on each level."""
 
     def __init__(self) -> None:
         import torchvision
@@ -213,7 +213,10 @@ MODELS: dict[str, Callable[[], Built]] = {
 
 
 def built(name: str) -> Built:
-    """Build an architecture in eval mode, and give every constant tensor other values: ones and zeros hide mistakes."""
+    """Build an architecture in eval mode, with random values in constant tensors.
+
+    Ones and zeros would hide mistakes.
+    """
     torchvision_operators.declare()
     torch.manual_seed(0)
     model, inputs = MODELS[name]()
@@ -226,7 +229,7 @@ def built(name: str) -> Built:
 
 
 def __getattr__(name: str) -> Callable[[], nn.Module]:
-    """Let ``benchmarks.engine.models:NAME`` be the entry point of a dense model."""
+    """Make ``benchmarks.engine.models:NAME`` an entry point of a dense model."""
     if name not in MODELS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return lambda: built(name)[0]

@@ -1,4 +1,4 @@
-"""The tables of ``docs/benchmarks/engine.md``, made from the raw results."""
+"""Make the tables of ``docs/benchmarks/engine.md`` from the raw results."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ SIGNS = {True: "✓", False: "✗", None: "–"}
 
 
 def coverage_tables(records: Iterable[Record]) -> dict[str, str]:
-    """Return the table of what works, with its totals, and the comparison at equal widths."""
+    """Return the tables of checks and of the comparison at equal widths."""
     results: dict[str, dict[str, Record]] = {}
     for record in records:
         results.setdefault(record["architecture"], {})[record["tool"]] = record
@@ -42,7 +42,7 @@ def coverage_tables(records: Iterable[Record]) -> dict[str, str]:
 
 
 def speed_tables(records: Iterable[Record], depths: tuple[int, ...]) -> dict[str, str]:
-    """Return the tables of seconds and memory, and of seconds against depth."""
+    """Return the tables of seconds and memory, and of seconds by depth."""
     results: dict[str, dict[str, list[Record]]] = {}
     for record in records:
         results.setdefault(record["model"], {}).setdefault(record["tool"], []).append(record)

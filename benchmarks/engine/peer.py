@@ -1,7 +1,8 @@
-"""Torch-Pruning driven as its documentation and examples ask, with everything they want named by hand.
+"""Run Torch-Pruning as its documentation and examples do.
 
-What is given to it, and not to reprune: the output layers that must stay whole; the heads of every attention module;
-the sizes that attention modules keep in attributes, set right after the cut as its examples for BERT, ViT and Llama do.
+It gets three things that reprune finds by itself: the output layers to ignore, the number of heads of every attention
+module, and after the cut the sizes that attention modules keep in attributes, as in its examples for BERT, ViT and
+Llama.
 """
 
 import copy
@@ -26,7 +27,7 @@ WIDTHS = ("all_head_size", "inner_dim", "attn_dim", "embed_dim", "dim", "hidden_
 
 @dataclass
 class Hints:
-    """What its user writes down for it."""
+    """The settings that its user writes by hand."""
 
     outputs: list[nn.Module] = field(default_factory=list)
     heads: dict[nn.Module, int] = field(default_factory=dict)
@@ -36,7 +37,7 @@ class Hints:
 
 
 def hints(model: nn.Module, outputs: list[str]) -> Hints:
-    """Collect what its documentation asks for; `outputs` names the layers whose results the model returns."""
+    """Collect the settings; `outputs` names the layers that give the model's outputs."""
     found = Hints([model.get_submodule(path) for path in outputs])
     for module in model.modules():
         count = next((v for n in HEADS if isinstance(v := getattr(module, n, None), int)), None)
@@ -56,7 +57,7 @@ def hints(model: nn.Module, outputs: list[str]) -> Hints:
 
 
 def pruner_of(model: nn.Module, example_inputs: Any, given: Hints, ratio: float) -> Any:
-    """Build its pruner: half the channels of every group, chosen at random, and whole heads."""
+    """Build its pruner, which removes random channels and whole heads."""
     import torch_pruning as tp
 
     args, kwargs = as_call(example_inputs)
@@ -78,8 +79,8 @@ def pruner_of(model: nn.Module, example_inputs: Any, given: Hints, ratio: float)
     )
 
 
-def set_right(model: nn.Module, pruner: Any) -> None:
-    """Set the attributes that attention modules read, as its examples do after the cut."""
+def update_attributes(model: nn.Module, pruner: Any) -> None:
+    """Update the sizes that attention modules read, as its examples do."""
     for module in model.modules():
         layers = [getattr(module, n, None) for names in (*PROJECTIONS, ("qkv",)) for n in names]
         layers = [layer for layer in layers if isinstance(layer, nn.Linear) and layer in pruner.num_heads]
@@ -101,23 +102,23 @@ def set_right(model: nn.Module, pruner: Any) -> None:
 
 
 def prune(model: nn.Module, example_inputs: Any, outputs: list[str], ratio: float = 0.5) -> nn.Module:
-    """Cut a copy of a model to the same numbers of channels and heads everywhere, chosen at random."""
+    """Prune a copy of a model by the same ratio everywhere, at random."""
     pruned = copy.deepcopy(model)
     pruner = pruner_of(pruned, example_inputs, hints(pruned, outputs), ratio)
     pruner.step()
-    set_right(pruned, pruner)
+    update_attributes(pruned, pruner)
     return pruned
 
 
 Kept = dict[str, list[Any]]
-"""By tensor, the indices that each of its dimensions kept."""
+"""The kept indices of each dimension, by tensor."""
 
 
-def prune_and_tell(model: nn.Module, example_inputs: Any, outputs: list[str]) -> tuple[nn.Module, Kept]:
-    """Cut a copy of a model as `prune` does, and tell what was kept.
+def prune_with_indices(model: nn.Module, example_inputs: Any, outputs: list[str]) -> tuple[nn.Module, Kept]:
+    """Prune a copy of a model as `prune` does, and return the kept indices.
 
-    Every tensor holds its own flat indices while it is cut, so that what it kept can be read off, and is filled with
-    the model's values afterwards. The choice is random, so that the values decide nothing.
+    During the cut every tensor holds its own flat indices, so the kept ones can be read back; then it gets the model's
+    values. The choice is random, so the values do not affect it.
     """
     dense = tensors_of(model)
     coded = copy.deepcopy(model).double()

@@ -1,10 +1,10 @@
-"""What analysis and surgery cost in time and memory, reprune and Torch-Pruning in turn on the same models.
+"""Measure the time and memory of analysis and surgery, beside Torch-Pruning.
 
     python -m benchmarks.engine.speed                # every shape, three times each
     python -m benchmarks.engine.speed bert_base llama_1b --repetitions 1
 
-Each run is a process of its own that has used its tool on a small model first, so that imports are not counted. Writes
-``speed.jsonl`` beside this file and the tables into ``docs/benchmarks/engine.md``.
+Each run is its own process, and uses its tool on a small model first, so imports are not counted. Writes
+``speed.jsonl`` and the tables of ``docs/benchmarks/engine.md``.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def _llama(**settings: Any) -> Callable[[], Any]:
             model = transformers.LlamaForCausalLM(config)
         buffers = dict(transformers.LlamaForCausalLM(_small(config)).named_buffers())
         model.to_empty(device="cpu")
-        with torch.no_grad():  # filled layer by layer: as random as it needs to be, in seconds
+        with torch.no_grad():  # random enough, and filled in seconds
             for parameter in model.parameters():
                 parameter.copy_(torch.randn(parameter.shape[-1]).mul_(0.02).expand_as(parameter))
                 if parameter.dim() > 1:
@@ -87,7 +87,7 @@ def _small(config: Any) -> Any:
     return config
 
 
-SHAPES: dict[str, Callable[[], Any]] = {
+MODELS: dict[str, Callable[[], Any]] = {
     "resnet50": _resnet50,
     "vit_b_16": _vit_b_16,
     "bert_base": _bert(),
@@ -103,7 +103,7 @@ SHAPES: dict[str, Callable[[], Any]] = {
 
 
 def main() -> None:
-    """Run the shapes in turn, and write the results."""
+    """Measure the models in turns, and write the results."""
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
     parser.add_argument("--repetitions", type=int, default=3)
@@ -113,7 +113,7 @@ def main() -> None:
     if given.one:
         print(json.dumps(measure(*given.one)))
         return
-    names = given.names or list(SHAPES)
+    names = given.names or list(MODELS)
     fresh: dict[tuple[str, str], list[Record]] = {(name, tool): [] for name in names for tool in given.tools}
     for repetition in range(given.repetitions):
         for name in names:
@@ -126,14 +126,14 @@ def main() -> None:
         results = Records(RESULTS)
         others = [record for record in results if (record["model"], record["tool"]) not in fresh]
         runs = [*others, *(run for each in fresh.values() for run in each)]
-        results.replace(sorted(runs, key=lambda it: (list(SHAPES).index(it["model"]), TOOLS.index(it["tool"]))))
+        results.replace(sorted(runs, key=lambda it: (list(MODELS).index(it["model"]), TOOLS.index(it["tool"]))))
     from benchmarks.engine.page import speed_tables
 
     write_tables("engine.md", speed_tables(Records(RESULTS), DEPTHS))
 
 
 def isolated(tool: str, name: str) -> dict[str, Any]:
-    """Measure in a process of its own, with a limit on its processor time."""
+    """Measure in a process of limited processor time."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
@@ -148,7 +148,7 @@ def isolated(tool: str, name: str) -> dict[str, Any]:
 
 
 def measure(tool: str, name: str) -> dict[str, Any]:
-    """Analyze a shape and cut half of every group; return seconds of processor time and bytes of memory."""
+    """Analyze a model and prune it by half; return processor seconds and bytes."""
     import torch
 
     from benchmarks import torchvision_operators
@@ -160,13 +160,13 @@ def measure(tool: str, name: str) -> dict[str, Any]:
     analyze_and_cut = _reprune if tool == "reprune" else _peer
     small = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
     analyze_and_cut(small, torch.randn(1, 3, 8, 8), ["2"])
-    model, inputs = SHAPES[name]()
+    model, inputs = MODELS[name]()
     model.eval()
     own = sum(parameter.nbytes for parameter in model.parameters())
     bare = _memory("VmRSS") - own
     layers = ["heads.head"] if name == "vit_b_16" else ["fc", "classifier", "lm_head"]
     outputs = [layer for layer in layers if layer in dict(model.named_modules())]
-    Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak of resident memory
     seconds, analyzed, pruned = analyze_and_cut(model, inputs, outputs)
     return {
         "analysis_seconds": seconds[0],
@@ -197,13 +197,13 @@ def _peer(model: Any, inputs: Any, outputs: list[str]) -> tuple[list[float], int
     pruner = peer.pruner_of(model, inputs, peer.hints(model, outputs), 0.5)
     middle, peak = time.process_time(), _memory("VmHWM")
     pruner.step()
-    peer.set_right(model, pruner)
+    peer.update_attributes(model, pruner)
     return [middle - start, time.process_time() - middle], peak, model
 
 
-def _memory(what: str) -> int:
-    """Return a field of ``/proc/self/status`` in bytes: ``VmRSS`` is memory now, ``VmHWM`` the most there was."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+def _memory(field: str) -> int:
+    """Return ``VmRSS``, resident memory, or ``VmHWM``, its peak, in bytes."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024
 
 

@@ -1,7 +1,9 @@
-"""How often the gate is wrong, simulated: an inferior model passes, or an equal one does not at the size it asked for.
+"""Simulate how often the gate is wrong.
 
-Run it with ``python -m benchmarks.gate.simulate``: it prints the tables of gate.md and writes simulated.json
-beside itself, in some ten minutes on one core.
+    python -m benchmarks.gate.simulate [table ...]      # some ten minutes on one core
+
+An error is an inferior model that passes, or an equal one that fails with the number of examples the gate asked for.
+Prints the tables of ``docs/benchmarks/gate.md`` and writes ``simulated.json``.
 """
 
 import json
@@ -26,7 +28,7 @@ Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
 
 
 def answers(gained: float, drop: float, right: float = 0.9) -> Draw:
-    """Two models right or wrong: the candidate gains and loses these shares of the examples."""
+    """Return a draw of 0/1 scores: the candidate gains and loses these shares."""
 
     def draw(rng: np.random.Generator, examples: int) -> tuple[np.ndarray, np.ndarray]:
         place = rng.random(examples)
@@ -38,7 +40,10 @@ def answers(gained: float, drop: float, right: float = 0.9) -> Draw:
 
 
 def shares(spread: float, drop: float) -> Draw:
-    """Two language models, scored by the share of next tokens that are right: skewed differences of few sequences."""
+    """Return a draw of two language models' next-token accuracies, by sequence.
+
+    Their differences are skewed.
+    """
 
     def draw(rng: np.random.Generator, examples: int) -> tuple[np.ndarray, np.ndarray]:
         reference = rng.beta(6, 6, examples)
@@ -48,7 +53,10 @@ def shares(spread: float, drop: float) -> Draw:
 
 
 def passes(reference: np.ndarray, candidate: np.ndarray) -> bool:
-    """Whether the bound of the drop is within the tolerance, as the gate asks; of 0/1 scores by the test it inverts."""
+    """Return whether the gate passes the candidate: its bound is within tolerance.
+
+    For 0/1 scores, the test that the gate's bound inverts is used.
+    """
     if is_binary(reference) and is_binary(candidate):
         lost, gained = int((reference > candidate).sum()), int((reference < candidate).sum())
         return _p_value(lost, gained, len(reference)) <= 1 - CONFIDENCE
@@ -57,7 +65,7 @@ def passes(reference: np.ndarray, candidate: np.ndarray) -> bool:
 
 @cache
 def _p_value(lost: int, gained: int, examples: int) -> float:
-    """The same few tables come again and again."""
+    """Return the gate's p-value, computed once for the same counts."""
     return paired.p_value(lost, gained, examples, TOLERANCE)
 
 
@@ -68,10 +76,13 @@ def wrongly_passed(draw: Draw, examples: int, seed: int) -> int:
 
 
 def rightly_passed(draw: Draw, first: int, seed: int) -> tuple[int, int]:
-    """Count the equal candidates that pass with as many examples as the gate asked for, and the median of these.
+    """Count the equal candidates that pass with the number of examples asked for.
 
-    Only first looks that leave the gate in doubt count, for only they come with a number; the second look is at other
+    Only inconclusive first tests count, since only these ask for a number of examples; the second test has other
     examples.
+
+    Returns:
+        The count, and the median number of examples asked for.
     """
     rng, passed, asked = np.random.default_rng(seed), 0, []
     while len(asked) < CASES:
@@ -83,7 +94,7 @@ def rightly_passed(draw: Draw, first: int, seed: int) -> tuple[int, int]:
 
 
 def harmed(examples: int, seed: int) -> int:
-    """Count the equal candidates of which any class of ten is said to be harmed."""
+    """Count the equal candidates with any class of ten reported as harmed."""
     rng, found = np.random.default_rng(seed), 0
     for _ in range(CASES):
         p_values = [_p_value_of_harm(*answers(0.02, 0.0)(rng, examples // CLASSES)) for _ in range(CLASSES)]
@@ -92,7 +103,7 @@ def harmed(examples: int, seed: int) -> int:
 
 
 def _p_value_of_harm(reference: np.ndarray, candidate: np.ndarray) -> float:
-    """Return the gate's p-value of harm, computed once for the same numbers of lost and gained examples."""
+    """Return the gate's p-value of harm, computed once for the same counts."""
     return _of_harm(int((reference > candidate).sum()), int((reference < candidate).sum()), len(reference))
 
 
@@ -104,7 +115,7 @@ def _of_harm(lost: int, gained: int, examples: int) -> float:
 
 
 def found(examples: int, drop: float, seed: int) -> int:
-    """Count the candidates of which the one class of ten that truly loses is named."""
+    """Count the candidates whose one harmed class of ten is named."""
     rng, named = np.random.default_rng(seed), 0
     for _ in range(CASES):
         drops = [drop, *[0.0] * (CLASSES - 1)]
@@ -114,17 +125,20 @@ def found(examples: int, drop: float, seed: int) -> int:
 
 
 def sure(rng: np.random.Generator, examples: int, dense: float, candidate: float) -> tuple[np.ndarray, ...]:
-    """Confidence and rightness of dense and candidate, whose log-odds are too large by these factors."""
+    """Draw confidence and correctness of dense and candidate.
+
+    Their log-odds are too large by these factors.
+    """
     odds = rng.normal(2.2, 1.5, examples)
     moved = odds + rng.normal(0, 0.3, examples)
     luck = rng.random(examples)
-    own = np.where(rng.random(examples) < 0.9, luck, rng.random(examples))  # one example in ten is decided anew
+    own = np.where(rng.random(examples) < 0.9, luck, rng.random(examples))  # one example in ten is drawn again
     right = [(it < 1 / (1 + np.exp(-true))).astype(float) for it, true in ((luck, odds), (own, moved))]
     return 1 / (1 + np.exp(-dense * odds)), right[0], 1 / (1 + np.exp(-candidate * moved)), right[1]
 
 
 def missed(examples: int, dense: float, candidate: float) -> tuple[float, int]:
-    """Return the true rise of the calibration error, and how often its bound lies below it."""
+    """Return the true rise of the calibration error, and how often its bound is below."""
     rng = np.random.default_rng(examples)
     population = sure(rng, POPULATION, dense, candidate)
     rise = expected_error(reliability(*population[2:])) - expected_error(reliability(*population[:2]))
@@ -133,7 +147,7 @@ def missed(examples: int, dense: float, candidate: float) -> tuple[float, int]:
 
 
 def main() -> None:
-    """Print the tables, or those that are named, and write them down as numbers."""
+    """Print all tables, or the named ones, and write their numbers."""
     tables: dict[str, Callable[[], list[list[str | int]]]] = {
         it.__name__: it for it in (inferior, equal, unharmed, power, calibrated)
     }
@@ -165,7 +179,7 @@ def inferior() -> list[list[str | int]]:
 
 
 def equal() -> list[list[str | int]]:
-    """Simulate equal candidates at the size that was asked for."""
+    """Simulate equal candidates with the number of examples asked for."""
     print("\n| changed answers | examples at first | asked for (median) | equal models that passed (95 % interval) |")
     print("|---|---|---|---|")
     rows = []
@@ -212,7 +226,7 @@ def _asked(reference: np.ndarray, candidate: np.ndarray) -> int:
         reference=float(reference.mean()),
         candidate=float(candidate.mean()),
         drop=float(differences.mean()),
-        low=-1.0,  # the bounds have no part in how many examples are needed
+        low=-1.0,  # the bounds do not affect the number of examples
         high=1.0,
         confidence=CONFIDENCE,
         examples=count,
@@ -224,15 +238,15 @@ def _asked(reference: np.ndarray, candidate: np.ndarray) -> int:
 
 
 def _row(*cells: str | int) -> list[str | int]:
-    """Print a row, whose last cell is a count of the cases; return it with the count as it is."""
-    *told, count = cells
+    """Print a row, whose last cell is a count of cases, and return it."""
+    *labels, count = cells
     found = mean_interval(np.arange(CASES) < int(count))
     print(
-        f"| {' | '.join(map(str, told))} | {100 * found.value:.1f} % ({100 * found.low:.1f} – {100 * found.high:.1f})"
+        f"| {' | '.join(map(str, labels))} | {100 * found.value:.1f} % ({100 * found.low:.1f} – {100 * found.high:.1f})"
         " |",
         flush=True,
     )
-    return [*told, int(count)]
+    return [*labels, int(count)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is quantized: models with random weights to time, since latency does not depend on their values."""
+"""Models to quantize and time, with random weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from reprune.workloads.stdlib_text.model import CONTEXT, Transformer
 
 
 class Bottleneck(nn.Module):
-    """The bottleneck of ResNet-50 (He et al., 2016, arXiv:1512.03385), its stride in the 3×3 convolution."""
+    """The bottleneck of ResNet-50 (arXiv:1512.03385), stride in the 3×3 convolution."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Bottleneck(nn.Module):
 
 
 def resnet50(width: int = 64, classes: int = 1000) -> nn.Module:
-    """Return ResNet-50; at width 32 every layer but the last is half as wide."""
+    """Return ResNet-50; at width 32 every layer except the last is half as wide."""
     layers = [nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
     inputs = width
     for stage, blocks in enumerate((3, 4, 6, 3)):
@@ -72,7 +72,7 @@ def mobilenet(width: int, classes: int = 10) -> nn.Module:
 
 @dataclass(frozen=True)
 class Case:
-    """One model to time: its dense and its narrower self, inputs, batch, and formats to try."""
+    """One model to time: dense and pruned, with inputs, batch size and formats."""
 
     dense: Callable[[], nn.Module]
     pruned: Callable[[], nn.Module]
@@ -83,12 +83,12 @@ class Case:
 
 
 def digits(width: int, batch: int) -> Case:
-    """Return the shipped residual network for 8×8 images at a width and at half of it."""
+    """Return the shipped residual network at a width, pruned to half of it."""
     return Case(lambda: ResNet(width), lambda: ResNet(width // 2), lambda: torch.rand(batch, 1, 8, 8), batch)
 
 
 def text(width: int, layers: int, batch: int) -> Case:
-    """Return the shipped transformer at a width, and with its hidden layers and heads halved."""
+    """Return the shipped transformer at a width, pruned to half of it."""
     formats: tuple[Format, ...] = ("int8", "dynamic-int8", "weights-int8", "weights-int4")
     return Case(
         lambda: Transformer(width, 8, layers),

@@ -1,4 +1,4 @@
-"""The page of the results, written anew from them."""
+"""Make ``docs/benchmarks/int8.md`` from the raw results."""
 
 from statistics import mean, median
 from typing import Any
@@ -103,7 +103,7 @@ def _lost(rows: list[Record], key: str) -> str:
 
 
 def _ratios(sessions: list[dict[str, float]], top: str, bottom: str) -> list[float]:
-    """Return how many times faster one file was than another, by session, in order."""
+    """Return the speed-ups of one file over another by session, sorted."""
     return sorted(session[top] / session[bottom] for session in sessions)
 
 

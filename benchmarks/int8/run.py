@@ -1,8 +1,8 @@
-"""INT8 over the pruned float model: how fast, how small, and what it loses.
+"""Measure the speed, size and accuracy of INT8 on top of pruning.
 
-Writes ``speed.jsonl``, ``accuracy.jsonl`` and ``docs/benchmarks/int8.md``.
-Run: ``python -m benchmarks.int8.run [speed] [accuracy]``, both by default. It goes on where it stopped; what is to
-be measured again has to be deleted from the results.
+    python -m benchmarks.int8.run [speed] [accuracy]      # by default both; resumes
+
+Writes ``speed.jsonl``, ``accuracy.jsonl`` and ``docs/benchmarks/int8.md``. To measure a record again, delete it first.
 """
 
 import copy
@@ -49,7 +49,7 @@ REDUCED = needs_reduced_range(machine().instruction_sets)
 
 
 def speed(case: Case, folder: Path) -> dict[str, Any]:
-    """Time dense, dense again, pruned, and pruned in each format, in turns, in sessions opened anew each time."""
+    """Time dense twice, pruned, and pruned in each format, in several sessions."""
     torch.manual_seed(0)
     inputs = case.inputs()
     files = {"dense": folder / "dense.onnx", "pruned": folder / "pruned.onnx"}
@@ -67,7 +67,7 @@ def speed(case: Case, folder: Path) -> dict[str, Any]:
 
 
 class Wide(nn.Module):
-    """The digits, enlarged to 32×32, through a residual network whose layers are worth pruning and quantizing."""
+    """A residual network on the digits enlarged to 32×32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Wide(nn.Module):
 
 @dataclass(frozen=True)
 class Trained:
-    """A workload to quantize: its model, its data, and how it is trained."""
+    """A workload to quantize: model, data and training settings."""
 
     build: Callable[[], nn.Module]
     load: Callable[[str], Any] = load_digits
@@ -92,12 +92,15 @@ class Trained:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     kind: Format = "int8"
     methods: tuple[tuple[str, ...], ...] = (("minmax", "percentile"), ("entropy",))
-    """What its ranges are calibrated by, in the order of being measured; the last one takes long."""
+    """Calibration methods in the order of measurement; the last one takes long."""
     after: Callable[[nn.Module], None] = lambda model: None
-    """Done to the trained model."""
+    """Called with the trained model."""
 
     def fit(self, model: nn.Module, seed: int, epochs: int, rate: float, rounding: Rounding | None = None) -> None:
-        """Train a model in place: on labels, or to get used to rounding, with itself as the teacher as well."""
+        """Train a model in place on the labels.
+
+        With rounding, train it under rounding with its float self as the teacher.
+        """
         teacher = Distillation(self.task, copy.deepcopy(model), weight=0.9, temperature=4) if rounding else None
         settings = Settings(
             epochs=epochs, learning_rate=rate, optimizer=self.optimizer, weight_decay=1e-4, seed=seed, rounding=rounding
@@ -117,7 +120,10 @@ class Trained:
 
 @torch.no_grad()
 def unbalance(model: nn.Module) -> None:
-    """Scale channels within blocks apart, and undo it in the convolutions that follow: in float nothing changes."""
+    """Scale channels within blocks apart, and scale the next convolution back.
+
+    In float nothing changes.
+    """
     for block in model.blocks:
         factors = 2 ** (OCTAVES * (torch.rand(block.bn1.num_features) - 0.5))
         block.bn1.weight *= factors
@@ -140,9 +146,10 @@ TRAINED = {
 
 
 def accuracy(it: Trained, seed: int, methods: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
-    """Train a model, quantize all of it, and as much as may be, by each calibration; then all after more epochs.
+    """Train a model, quantize it with each calibration method, and compare on test.
 
-    Those are under rounding, with ranges from extremes. Each file is compared on test with the float one made first.
+    Quantizes all operators; then as many as the tolerance allows; then all after more epochs under rounding, with
+    ``minmax`` ranges. Each file is compared with the float one.
     """
     torch.manual_seed(seed)
     model = it.build()
@@ -190,7 +197,7 @@ def accuracy(it: Trained, seed: int, methods: tuple[str, ...], folder: Path) -> 
 
 
 def main() -> None:
-    """Run the parts that are named, and write the page."""
+    """Run the named parts, and write the page."""
     parts = sys.argv[1:] or ["speed", "accuracy"]
     timed, trained = Records(SPEED, ("model",)), Records(ACCURACY)
     conditions = {

@@ -1,8 +1,9 @@
-"""Accuracy at equal measured latency: the planner's widths against those of baselines, fine-tuned alike.
+"""Compare the accuracy of the planner's widths and of baselines' at equal latency.
 
-Every plan is driven to the same measured latency, cut from the same dense model by the same saliency, and recovered for
-the same number of steps by the same recipe; only the widths differ. Run: ``python -m benchmarks.planning.accuracy
-[workload ...]``; it goes on where it was stopped.
+    python -m benchmarks.planning.accuracy [workload ...]      # resumes
+
+Every plan has the same measured latency, is cut from the same dense model by the same importance scores, and recovers
+for the same number of steps with the same settings; only the widths differ.
 """
 
 import copy
@@ -40,17 +41,17 @@ CASES = {"digits": "ResNet-20 (digits)", "stdlib-text": "stdlib text"}
 SPEEDUPS = (3, 5, 8)
 SEEDS = (0, 1, 2, 3, 4)
 EPOCHS = {"digits": 24, "stdlib-text": 1}
-"""Of fine-tuning: 312 steps on digits, 188 on the text."""
+"""Epochs of fine-tuning: 312 steps on the digits, 188 on the text."""
 
 ROUND_TO = (1, 4, 8, 16)
-"""Baselines come in all of these roundings; the slowest plan that holds the budget is taken."""
+"""Roundings of baseline plans; the slowest plan within the budget is used."""
 
 AROUND = 3
-"""Plans of a row that are measured on either side of the place where it crosses the limit."""
+"""Number of plans measured on either side of the one where a baseline crosses the limit."""
 
 
-class Subject:
-    """A trained dense model, and what plans for it are made from.
+class Workbench:
+    """A trained dense model, and the inputs of its plans.
 
     Args:
         name: A shipped workload.
@@ -70,7 +71,7 @@ class Subject:
         self.saliency = score(self.dense, self.analysis, self.workload.prune.criterion, self.examples, self._mean_loss)
 
     def plans(self) -> dict[str, list[dict[str, int]] | None]:
-        """Return the rows of the baselines; None for the planner's own."""
+        """Return the plans of each baseline; None for the planner itself."""
         magnitudes = score(self.dense, self.analysis, "l2")
         return {
             "measured": None,
@@ -80,7 +81,7 @@ class Subject:
         }
 
     def _rounded(self, row: list[dict[str, int]]) -> list[dict[str, int]]:
-        """Return the plans of a row, and all of them rounded, by descending MACs, so that few of them miss a budget."""
+        """Return a baseline's plans in all roundings, by descending MACs."""
         found = [
             {name: rounded(self.analysis, name, width, multiple) for name, width in plan.items()}
             for plan in row
@@ -90,7 +91,7 @@ class Subject:
         return sorted(unique, key=lambda plan: baselines.macs_of(self.analysis, plan), reverse=True)
 
     def prepare(self) -> None:
-        """Measure operators, losses and the dense graph."""
+        """Measure the operators, the losses and the dense graph."""
         self.table = Case(CASES[self.name]).table
         kept = WORK / f"{self.name}-sensitivity.json"
         if not kept.is_file():
@@ -101,7 +102,7 @@ class Subject:
         self._ratios: dict[tuple[tuple[str, int], ...], float] = {}
 
     def _losses(self) -> Sensitivity:
-        """Measure loss against width."""
+        """Measure the loss at reduced widths."""
         batches = list(self.data.batches("validation", limit=self.workload.prune.examples))
         scored = score_cells(self.dense, self.analysis, batches, self.task.loss, self.workload.prune.criterion)
         return analyze_sensitivity(
@@ -114,7 +115,7 @@ class Subject:
         )
 
     def plan(self, row: list[dict[str, int]] | None, speedup: float) -> dict[str, Any] | None:
-        """Return the widths of a plan that is so many times faster than dense, or None."""
+        """Return the widths of a plan with this speed-up over dense, or None."""
         limit = 1 / speedup
         widths = self._planned(limit) if row is None else self._widest(row, limit)
         if widths is None:
@@ -137,10 +138,10 @@ class Subject:
         return plan.widths
 
     def _widest(self, row: list[dict[str, int]], limit: float) -> dict[str, int] | None:
-        """Return the baseline's slowest plan that still holds the limit, measured.
+        """Return the baseline's slowest plan whose measured latency is within the limit.
 
-        The table puts the row in order; halving finds where measured latencies cross the limit, and the plans around
-        that place are measured too, since the order is not exactly that of the clock.
+        Plans are sorted by predicted latency; bisection finds where measured latencies cross the limit, and the plans
+        around it are measured too, since the prediction does not give the exact order.
         """
         prices = Prices(self.analysis, [self.table])
         row = sorted(row, key=lambda plan: float(prices.latencies(plan)[0]), reverse=True)
@@ -149,27 +150,27 @@ class Subject:
             middle = (low + high) // 2
             low, high = (low, middle) if self._ratio(row[middle]) <= limit else (middle + 1, high)
         near = row[max(low - AROUND, 0) : low + AROUND + 1]
-        holding = [plan for plan in near if self._ratio(plan) <= limit]
-        return max(holding, key=self._ratio, default=None)
+        within = [plan for plan in near if self._ratio(plan) <= limit]
+        return max(within, key=self._ratio, default=None)
 
     def _ratio(self, widths: dict[str, int]) -> float:
-        """Return the latency at some widths as a share of the dense model's; each is measured once."""
+        """Return the latency at some widths relative to dense; each is measured once."""
         key = tuple(sorted(widths.items()))
         if key not in self._ratios:
             self._ratios[key] = self.watch.ratios(self.cut(widths))[0]
         return self._ratios[key]
 
     def cut(self, widths: Mapping[str, int]) -> torch.nn.Module:
-        """Return the dense model at some widths."""
+        """Return the dense model cut to some widths."""
         return cut(self.dense, self.analysis, best_cells(self.saliency, widths, self.analysis))[0]
 
     def recovered(self, widths: Mapping[str, int], seed: int) -> dict[str, float]:
-        """Cut, recover, and return the scores on test before and after."""
+        """Cut and recover, and return the test scores before and after."""
         model = self.cut(widths)
         reestimate(model, (inputs for inputs, _ in self.examples))
         before, finetune = self._score(model), self.workload.finetune
         rate = finetune.learning_rate or self.workload.train.learning_rate / 3
-        teacher = copy.deepcopy(self.dense)  # a teacher is frozen, and later cuts are taken from the dense model
+        teacher = copy.deepcopy(self.dense)  # a teacher is frozen, and later cuts start from the dense model
         fit(
             model,
             self._batches,
@@ -180,11 +181,11 @@ class Subject:
         return {"before": before, "score": self._score(model)}
 
     def dense_score(self) -> float:
-        """Return the dense model's score on test."""
+        """Return the dense model's test score."""
         return self._score(self.dense)
 
     def _trained(self, build: Any) -> torch.nn.Module:
-        """Train the dense model once, by the workload's own settings."""
+        """Train the dense model with the workload's settings, or load its weights."""
         WORK.mkdir(parents=True, exist_ok=True)
         seed_everything(self.workload.seed)
         model, path = build(), WORK / f"{self.name}.safetensors"
@@ -224,25 +225,25 @@ def main(names: list[str]) -> None:
     planned = Records(HERE / "accuracy_plans.jsonl", ("workload", "speedup", "plan"))
     done = Records(HERE / "accuracy.jsonl", ("workload", "speedup", "plan", "seed"))
     for name in names:
-        subject = Subject(name)
+        bench = Workbench(name)
         if sum(row["workload"] == name for row in planned) < 4 * len(SPEEDUPS):
-            subject.prepare()
-            for plan, row in subject.plans().items():
+            bench.prepare()
+            for plan, row in bench.plans().items():
                 for speedup in SPEEDUPS:
                     if not planned.has(name, speedup, plan):
                         start = time.perf_counter()
-                        found = subject.plan(row, speedup)
+                        found = bench.plan(row, speedup)
                         seconds = time.perf_counter() - start
                         common = {"workload": name, "speedup": speedup, "plan": plan, "planning_seconds": seconds}
                         found = found or {"infeasible": True}
-                        planned.add(**common, dense_score=subject.dense_score(), **found)
+                        planned.add(**common, dense_score=bench.dense_score(), **found)
                         print(name, plan, speedup, found.get("latency_ratio", 0) * speedup, "of the budget", flush=True)
         wanted = [(seed, it) for seed in SEEDS for it in planned if it["workload"] == name and "widths" in it]
         for seed, it in wanted:
             key = {field: it[field] for field in ("workload", "speedup", "plan")} | {"seed": seed}
             if not done.has(*key.values()):
                 start = time.perf_counter()
-                found = subject.recovered(it["widths"], seed)
+                found = bench.recovered(it["widths"], seed)
                 print(done.add(**key, **found, seconds=time.perf_counter() - start), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What every script here begins with: a model, its groups, a latency table of this machine, and losses to plan by."""
+"""Planning inputs of a model: groups, latency table and stand-in losses."""
 
 import math
 import time
@@ -26,18 +26,18 @@ from reprune.structure import Inputs, feed
 
 HERE = Path(__file__).parent
 WORK = benchmarks.WORK / "planning"
-"""Latency tables are kept here, so that every script plans from the same."""
+"""Latency tables are kept here, so all scripts plan from the same ones."""
 
 PROFILE_SECONDS = 60.0
 SESSIONS, SECONDS = 3, 1.0
-"""Times that graphs are opened anew to be timed, and seconds for each graph."""
+"""Number of timing sessions, and seconds for each graph in a session."""
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
-"""Of a group's width that its stand-in curve has points at."""
+"""Points of the stand-in curves, as shares of a group's width."""
 
 
 class Case:
-    """A model with everything a plan is made from.
+    """A model with the inputs of a plan.
 
     Args:
         name: One of `models.MODELS`.
@@ -54,7 +54,7 @@ class Case:
 
     @cached_property
     def table(self) -> LatencyTable:
-        """The latency table of this machine, measured once."""
+        """Latency table of this machine, measured once."""
         WORK.mkdir(parents=True, exist_ok=True)
         path = WORK / f"{slug(self.name)}-{machine().key(self.target)}.json"
         if not path.is_file():
@@ -66,10 +66,10 @@ class Case:
 
     @cached_property
     def sensitivity(self) -> Sensitivity:
-        """A stand-in for measured losses, since the weights are random.
+        """Stand-in for measured losses, since the weights are random.
 
-        The loss of a width is minus the logarithm of the share of the group's squared weights that is kept, times the
-        number of layers that write to the group: every layer's output counts alike.
+        The loss of a width is minus the logarithm of the kept share of the group's squared weights, times the number of
+        layers that write to the group, so every layer's output has the same weight.
         """
         layers = Counter(name for operator in self.analysis.operators for name in operator.out_cells)
         curves = {}
@@ -87,7 +87,7 @@ class Case:
 
     @cached_property
     def watch(self) -> Stopwatch:
-        """Times whole graphs against the dense one."""
+        """Timer of whole graphs against the dense one."""
         return Stopwatch(self.model, self.batch, [self.target], self.folder)
 
     def batch(self, size: int) -> Inputs:
@@ -96,30 +96,30 @@ class Case:
         return self.inputs[torch.arange(size) % len(self.inputs)]
 
     def cut(self, widths: Mapping[str, int]) -> nn.Module:
-        """Return the model at some widths."""
+        """Return the model cut to some widths."""
         return cut(self.model, self.analysis, best_cells(self.saliency, widths, self.analysis))[0]
 
     def measure(self, widths: Mapping[str, int]) -> list[float]:
-        """Return the latency of the graph at some widths, as the planner asks for it; each is measured once."""
+        """Return the graph's latency at some widths; each is measured once."""
         key = tuple(sorted(widths.items()))
         if key not in self._measured:
             self._measured[key] = self.watch.seconds(self.cut(widths)) if widths else self.watch.dense_seconds
         return self._measured[key]
 
     def macs(self, widths: Mapping[str, int] | None = None) -> float:
-        """Return the multiply-accumulates of the operators, for one example."""
+        """Return the multiply-accumulates of the operators for one example."""
         return macs_of(self.analysis, widths or {})
 
 
 def ratios(files: Mapping[str, Path], inputs: Inputs, target: Target) -> dict[str, list[float]]:
-    """Time graphs in turns, and return each one's latency as a share of that of ``dense`` in each of several sessions.
+    """Time graphs in turns, and return each latency relative to ``dense`` by session.
 
-    Durations are read from the target's own timer, which a busy machine disturbs little.
+    Durations come from the target's own timer, which a busy machine hardly affects.
 
     Args:
-        files: ONNX files by name, ``dense`` among them; it is timed a second time as ``control``.
-        inputs: Examples.
-        target: Where the models are served.
+        files: ONNX files by name. ``dense`` is among them, and is timed again as ``control``.
+        inputs: Example inputs.
+        target: Hardware to time on.
     """
     found: dict[str, list[float]] = {name: [] for name in (*files, "control")}
     for session in range(SESSIONS):
@@ -132,5 +132,5 @@ def ratios(files: Mapping[str, Path], inputs: Inputs, target: Target) -> dict[st
 
 
 def slug(name: str) -> str:
-    """Return a name for files."""
+    """Return a name as a part of file names."""
     return "".join(c if c.isalnum() else "-" for c in name.lower())

@@ -1,7 +1,9 @@
-"""Measured speed-up divided by MAC reduction, for plans at 2 and 4 times the speed, beside Torch-Pruning.
+"""Measure speed-up per MAC reduction at 2x and 4x, beside Torch-Pruning.
 
-Run: ``python -m benchmarks.planning.efficiency prepare [model ...]``, then the same with ``time``. Torch-Pruning
-is taken to the same MAC reduction as the plan. Each goes on where it was stopped.
+    python -m benchmarks.planning.efficiency prepare [model ...]      # resumes
+    python -m benchmarks.planning.efficiency time [model ...]         # resumes
+
+Torch-Pruning prunes to about the same MACs as the plan.
 """
 
 import json
@@ -24,7 +26,7 @@ OURS = "reprune"
 
 
 def prepare(names: list[str]) -> None:
-    """Write the graphs of every plan, and count their MACs."""
+    """Export the graph of every plan, and count its MACs."""
     done = Records(GRAPHS, ("model", "speedup", "plan"))
     for name in names:
         if all(done.has(name, speedup, plan) for speedup in SPEEDUPS for plan in (OURS, *VARIANTS)):
@@ -53,14 +55,14 @@ def prepare(names: list[str]) -> None:
                 for speedup, (model, reduction) in found.items():
                     export(model, case.inputs, folder / f"{variant}-{speedup}.onnx")
                     done.add(model=name, speedup=speedup, plan=variant, macs_reduction=reduction)
-            except Exception as error:  # what a peer raises is a result
+            except Exception as error:  # a peer's exception is a result
                 for speedup in SPEEDUPS:
                     done.add(model=name, speedup=speedup, plan=variant, failed=f"{type(error).__name__}: {error}"[:200])
             print(json.dumps(done.select(model=name, plan=variant)[-1])[:200], flush=True)
 
 
 def _planned(name: str, budget: float) -> dict[str, int] | None:
-    """Return the widths that `first_candidate.py` planned for the same budget, if it did."""
+    """Return the widths that ``first_candidate.py`` planned for this budget, if any."""
     return next((row["widths"] for row in Records(PLANS).select(model=name, budget=budget) if "widths" in row), None)
 
 
@@ -93,7 +95,7 @@ def clock(names: list[str]) -> None:
 
 
 def summary() -> dict[str, dict[str, float]]:
-    """Return median and least efficiency, and the least speed-up, of each kind of plan at each speed-up."""
+    """Return efficiency and lowest speed-up of each kind of plan."""
     rows = list(Records(TIMES))
     kinds = sorted({(row["speedup"], row["plan"]) for row in rows})
     found = {}
@@ -102,8 +104,8 @@ def summary() -> dict[str, dict[str, float]]:
         found[f"{plan} at {speedup}x"] = {
             "models": len(mine),
             "median efficiency": float(np.median([row["efficiency"] for row in mine])),
-            "least efficiency": min(row["efficiency"] for row in mine),
-            "least speed-up": min(row["measured"] for row in mine),
+            "lowest efficiency": min(row["efficiency"] for row in mine),
+            "lowest speed-up": min(row["measured"] for row in mine),
         }
     return found
 

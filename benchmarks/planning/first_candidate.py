@@ -1,7 +1,9 @@
-"""Plans for seven models at four or eight latency budgets each, timed again afterwards in processes of their own.
+"""Plan seven models for several latency budgets, and time the plans again.
 
-Run: ``python -m benchmarks.planning.first_candidate plan [model ...]``, then the same with ``time``. Each goes on
-where it was stopped.
+    python -m benchmarks.planning.first_candidate plan [model ...]      # resumes
+    python -m benchmarks.planning.first_candidate time [model ...]      # resumes
+
+The second command times the graphs of the first in a process of its own.
 """
 
 import json
@@ -20,12 +22,12 @@ from reprune.workload import Budget
 
 BUDGETS = (0.25, 0.3, 0.35, 0.45, 0.55, 0.65, 0.7, 0.8)
 FEWER = ("MobileNetV2", "ViT-S", "ResNet-50")
-"""Models so large that only every other budget is planned for."""
+"""Large models, planned for every other budget only."""
 PLANS, TIMES = HERE / "first_candidate_plans.jsonl", HERE / "first_candidate.jsonl"
 
 
 def plan(names: list[str]) -> None:
-    """Make the plans that are not made yet, and keep their graphs."""
+    """Make the plans that the file lacks, and export their graphs."""
     done = Records(PLANS, ("model", "budget"))
     for name in names:
         budgets = BUDGETS[::2] if name in FEWER else BUDGETS
@@ -37,7 +39,7 @@ def plan(names: list[str]) -> None:
 
 
 def planned(case: Case, budget: float) -> dict:
-    """Make one plan and write its graph."""
+    """Make one plan and export its graph."""
     table, losses, dense = case.table, case.sensitivity, case.measure({})
     start, cpu = time.perf_counter(), time.process_time()
     try:
@@ -63,7 +65,7 @@ def planned(case: Case, budget: float) -> dict:
 
 
 def clock(names: list[str]) -> None:
-    """Time each plan's graph in turns with the dense one, in this process and in sessions of its own."""
+    """Time each plan's graph in turns with the dense one, in new sessions."""
     done = Records(TIMES, ("model", "budget"))
     for name in names:
         budgets = [it["budget"] for it in Records(PLANS).select(model=name) if "infeasible" not in it]
@@ -81,7 +83,7 @@ def clock(names: list[str]) -> None:
 
 
 def summary() -> dict[str, float]:
-    """Return the shares of plans that hold their budget, and of those that were not pruned in vain."""
+    """Return the share of plans within their budget, and of those close to it."""
     used = np.array([row["ratio"] / row["budget"] for row in Records(TIMES)])
     return {
         "pairs": len(used),

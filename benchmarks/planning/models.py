@@ -1,4 +1,4 @@
-"""The models that plans are made for, with random weights: latency does not depend on their values."""
+"""Models to plan for, with random weights: latency does not depend on them."""
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class Block(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net (Ronneberger et al. 2015, arXiv:1505.04597) of four levels, 32 channels at the top."""
+    """A U-Net of four levels, 32 channels at the top (arXiv:1505.04597)."""
 
     def __init__(self, width: int = 32, levels: int = 4, classes: int = 4) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class UNet(nn.Module):
 
 
 class Bert(nn.Module):
-    """BERT-mini (Turc et al. 2019, arXiv:1908.08962) of transformers, with its classifier."""
+    """BERT-mini of transformers with its classifier (arXiv:1908.08962)."""
 
     def __init__(self) -> None:
         from transformers import BertConfig, BertForSequenceClassification
@@ -116,7 +116,7 @@ MODELS = {
 
 
 def build(name: str) -> tuple[nn.Module, Inputs, Target]:
-    """Return a model in evaluation mode, example inputs (two of them) and where it is served."""
+    """Return a model in eval mode, two example inputs, and its target."""
     torchvision_operators.declare()
     torch.manual_seed(0)
     model, inputs, target = MODELS[name]()

@@ -1,4 +1,4 @@
-"""Writes the results beside this file into ``docs/benchmarks/planning.md``."""
+"""Write the raw results into the tables of ``docs/benchmarks/planning.md``."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ from benchmarks.records import Records
 
 
 def main() -> None:
-    """Put every table between its marks."""
+    """Write every table into the page."""
     write_tables("planning.md", tables())
 
 
@@ -32,7 +32,7 @@ def tables() -> dict[str, str]:
 
 
 def first_candidate() -> None:
-    """Print the share of its budget that each plan uses."""
+    """Print the latency of each plan relative to dense."""
     rows = list(Records(HERE / "first_candidate.jsonl"))
     budgets = sorted({row["budget"] for row in rows})
     found = {(row["model"], row["budget"]): row["ratio"] for row in rows}
@@ -52,7 +52,7 @@ def _marked(ratio: float, budget: float) -> str:
 
 
 def planning_time() -> None:
-    """Print what planning takes."""
+    """Print the time that planning takes."""
     rows = [row for row in Records(HERE / "first_candidate_plans.jsonl") if "rounds" in row]
     lines = []
     for name in MODELS:
@@ -79,7 +79,7 @@ def prediction() -> None:
 
 
 def efficiency() -> None:
-    """Print speed-up over MAC reduction, for every model and plan."""
+    """Print speed-up over MAC reduction for every model and plan."""
     rows = list(Records(HERE / "efficiency.jsonl"))
     graphs = list(Records(HERE / "efficiency_graphs.jsonl"))
     for speedup in sorted({row["speedup"] for row in graphs}):
@@ -126,7 +126,7 @@ def resnet50() -> None:
 
 
 def accuracy() -> None:
-    """Print scores after fine-tuning, by speed-up and plan, the best of a row bold."""
+    """Print scores after fine-tuning by speed-up and plan, the best of a row in bold."""
     plans = list(Records(HERE / "accuracy_plans.jsonl"))
     rows = list(Records(HERE / "accuracy.jsonl"))
     kinds = ("measured", "uniform", "global magnitude", "MACs")

@@ -1,4 +1,4 @@
-"""Torch-Pruning 1.6.1 as its examples use it: uniform or global magnitude, down to a number of MACs."""
+"""Prune with Torch-Pruning 1.6.1 as its examples do, to a number of MACs."""
 
 import copy
 import math
@@ -12,12 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from reprune.structure import Inputs, call
 
 STEP = 1 / 32
-"""Share of the channels that goes in each step."""
+"""Share of the channels removed in each step."""
 
 DEEPEST = 0.9
 
 COUNTS = ("num_heads", "num_attention_heads", "heads")
-"""What modules call their number of heads."""
+"""Attributes that hold a module's number of heads."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "TP uniform": {},
@@ -28,7 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def macs(model: nn.Module, inputs: Inputs) -> float:
-    """Return multiply-accumulates of convolutions and matrix products, attention's included, for one example."""
+    """Return the multiply-accumulates of one example, attention's included."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         call(model, inputs)
     return counter.get_total_flops() / 2 / len(inputs)
@@ -37,7 +37,10 @@ def macs(model: nn.Module, inputs: Inputs) -> float:
 def prune(
     model: nn.Module, inputs: Inputs, variant: str, reductions: Mapping[str, float]
 ) -> dict[str, tuple[nn.Module, float]]:
-    """Prune step by step; for each MAC reduction asked for return the model that comes closest, and its reduction.
+    """Prune step by step, and return the model closest to each MAC reduction.
+
+    Returns:
+        The model and its MAC reduction, by the names of ``reductions``.
 
     Raises:
         Exception: Whatever Torch-Pruning or the pruned model raises.
@@ -71,17 +74,17 @@ def _steps(model: nn.Module, inputs: Inputs, options: Mapping[str, Any]) -> Iter
     )
     for _ in range(round(DEEPEST / STEP)):
         pruner.step()
-        _mend_heads(model, pruner)
+        _update_attributes(model, pruner)
         yield model
 
 
 def _classifier(model: nn.Module) -> nn.Module:
-    """Return the layer whose outputs are the model's; it comes last."""
+    """Return the output layer, which is the last one."""
     return [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
 
 
 def _heads(model: nn.Module) -> Iterator[tuple[nn.Module, int]]:
-    """Name the heads by hand, as Torch-Pruning asks for."""
+    """Yield each attention projection with its number of heads."""
     for module in model.modules():
         for projection in _projections(module):
             yield projection, next(getattr(module, name) for name in COUNTS if hasattr(module, name))
@@ -94,8 +97,8 @@ def _projections(module: nn.Module) -> list[nn.Module]:
     return [getattr(module, name) for name in names] if all(hasattr(module, name) for name in names) else []
 
 
-def _mend_heads(model: nn.Module, pruner: Any) -> None:
-    """Set the attributes that attention reads its sizes from."""
+def _update_attributes(model: nn.Module, pruner: Any) -> None:
+    """Update the attributes that attention modules read their sizes from."""
     for module in model.modules():
         projections = _projections(module)
         if not projections:

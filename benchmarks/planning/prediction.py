@@ -1,8 +1,9 @@
-"""How well whole graphs are predicted: learned from a few that were measured, compared on plans that were not.
+"""Measure how well the latency of whole graphs is predicted.
 
-Every graph that `first_candidate.py` measured while planning is one case. For each model the dense graph and the first
-plans of three budgets are learned from, as the planner learns; the graphs of the other budgets are predicted. Run:
-``python -m benchmarks.planning.prediction``.
+    python -m benchmarks.planning.prediction
+
+Uses every graph that ``first_candidate.py`` measured while planning. For each model the prediction is fitted to the
+dense graph and the first plans of three budgets, as in the planner, and tested on the graphs of the other budgets.
 """
 
 from collections.abc import Iterable
@@ -17,14 +18,14 @@ from reprune.planning.pricing import Prices
 from reprune.planning.whole_graph import WholeGraph
 
 LEARNED = (0.25, 0.45, 0.8)
-"""Budgets whose first plan is learned from."""
+"""Budgets whose first plan the prediction is fitted to."""
 
 RESULTS = HERE / "prediction.jsonl"
 KINDS = ("learned", "dense only")
 
 
 def main() -> None:
-    """Write the errors."""
+    """Write the relative errors, and print their medians."""
     rows = [row for row in Records(PLANS) if "rounds" in row]
     results = {name: errors(name, [row for row in rows if row["model"] == name]) for name in MODELS}
     records = Records(RESULTS)
@@ -40,7 +41,7 @@ def together(records: Iterable[Record]) -> dict[str, list[float]]:
 
 
 def errors(name: str, rows: list[dict]) -> dict[str, list[float]]:
-    """Return the relative errors on one model's graphs, learned from a few, and from the dense graph alone."""
+    """Return one model's relative errors, fitted to a few graphs or to dense alone."""
     learned = [row for row in rows if row["budget"] in LEARNED]
     others = [row for row in rows if row["budget"] not in LEARNED]
     if not learned or not others:

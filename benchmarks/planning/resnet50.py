@@ -1,7 +1,9 @@
-"""ResNet-50 under a budget of latency and size together, in float and in INT8.
+"""Plan ResNet-50 for a budget of latency and size, in float and in INT8.
 
-Practitioners quote 98 MB and 200 ms brought down to 41 MB and 45 ms, and with INT8 to 19 MB and 22 ms; as ratios that
-is 0.42 of the bytes and 0.225 of the latency, and 0.19 and 0.11. Run: ``python -m benchmarks.planning.resnet50``.
+    python -m benchmarks.planning.resnet50
+
+Practitioners quote a reduction from 98 MB and 200 ms to 41 MB and 45 ms, and with INT8 to 19 MB and 22 ms. As ratios
+these are 0.42 of the bytes and 0.225 of the latency, and 0.19 and 0.11.
 """
 
 import json
@@ -24,7 +26,7 @@ FOLDER = WORK / "resnet50-case"
 
 
 class Random(CalibrationDataReader):
-    """Random images to calibrate on: the ranges do not matter to the latency."""
+    """Random images to calibrate on: latency does not depend on the ranges."""
 
     def __init__(self, name: str, batches: int = 4) -> None:
         rng = np.random.default_rng(0)
@@ -36,7 +38,7 @@ class Random(CalibrationDataReader):
 
 
 def quantize(name: str) -> None:
-    """Write a graph in INT8: signed weights by channel, and activations, unsigned."""
+    """Quantize a graph: signed INT8 weights by channel, unsigned activations."""
     prepared = FOLDER / f"{name}-prepared.onnx"
     quant_pre_process(str(FOLDER / f"{name}.onnx"), str(prepared), skip_symbolic_shape=True)
     quantize_static(
@@ -51,7 +53,7 @@ def quantize(name: str) -> None:
 
 
 def prepare() -> dict:
-    """Plan, quantize, write the graphs, and return the plan."""
+    """Plan, export and quantize the graphs, and return the plan."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     case = Case("ResNet-50")
     table, losses, dense = case.table, case.sensitivity, case.measure({})
@@ -78,7 +80,7 @@ def prepare() -> dict:
 
 
 def main() -> None:
-    """Plan where that is not done yet, time, and write the results."""
+    """Plan unless a plan is kept, time the graphs, and write the results."""
     kept = FOLDER / "plan.json"
     if not kept.is_file():
         kept.write_text(json.dumps(prepare()))

@@ -1,9 +1,10 @@
-"""200 promotions at once: one history, no lost update, every loser told.
+"""Run 200 promotions at once, and check them against the history.
 
-``python -m benchmarks.promotions.race NAME URI`` races on an empty store (a folder, or ``s3://bucket/prefix`` on
-the server that the usual AWS variables name) and adds what came of it to results.json beside itself. Every promotion
-has a version of its own and the champion as all saw it; all wait for one file to appear, and then promote. In a second
-race each loser looks again, and tries until it wins.
+    python -m benchmarks.promotions.race NAME URI
+
+URI is an empty store: a folder, or ``s3://bucket/prefix`` on the server of the usual AWS variables. Every promotion has
+its own version and expects the same champion; all wait for one file to appear, and then promote. In a second race each
+loser reads the champion again and retries until it wins. Adds the outcome to ``results.json``.
 """
 
 import json
@@ -29,9 +30,9 @@ from reprune.errors import ConflictError
 from reprune.registry import Registry
 from reprune.store import open_store
 
-uri, workload, signal, stubborn, *versions = sys.argv[1:]
+uri, workload, signal, retry, *versions = sys.argv[1:]
 seen = Registry(open_store(uri), workload).champion()
-told, tries = [], []
+reports, tries = [], []
 
 def promote(version):
     registry, expected = Registry(open_store(uri), workload), seen
@@ -40,11 +41,11 @@ def promote(version):
     for attempt in range(1, 100_000):
         try:
             registry.promote(version, reason="raced", expected=expected, by=version[:12])
-            told.append([version, "won", ""])
+            reports.append([version, "won", ""])
             break
         except ConflictError as error:
-            if stubborn != "True":
-                told.append([version, "lost", error.message])
+            if retry != "True":
+                reports.append([version, "lost", error.message])
                 break
             expected = registry.champion()
     tries.append(attempt)
@@ -55,18 +56,18 @@ for thread in threads:
 print("ready", flush=True)
 for thread in threads:
     thread.join()
-print(json.dumps([told, tries]), flush=True)
+print(json.dumps([reports, tries]), flush=True)
 """
 
 
-def race(store: Store, versions: list[str], *, stubborn: bool) -> dict[str, Any]:
-    """Let all versions be promoted at once, and compare what each was told with the history."""
+def race(store: Store, versions: list[str], *, retry: bool) -> dict[str, Any]:
+    """Promote all versions at once, and compare each report with the history."""
     registry = Registry(store, WORKLOAD)
     before = len(registry.history())
     share = len(versions) // PROCESSES
     with tempfile.TemporaryDirectory() as folder:
         signal = Path(folder) / "go"
-        command = [sys.executable, "-c", RACER, store.uri, WORKLOAD, str(signal), str(stubborn)]
+        command = [sys.executable, "-c", RACER, store.uri, WORKLOAD, str(signal), str(retry)]
         racers = [
             subprocess.Popen(
                 [*command, *versions[place * share : (place + 1) * share]], stdout=subprocess.PIPE, text=True
@@ -80,21 +81,21 @@ def race(store: Store, versions: list[str], *, stubborn: bool) -> dict[str, Any]
         answers = [json.loads(racer.communicate()[0]) for racer in racers]
         seconds = time.perf_counter() - started
     moves = registry.history()
-    outcome = {version: (word, message) for told, _ in answers for version, word, message in told}
+    outcome = {version: (word, message) for reports, _ in answers for version, word, message in reports}
     won = {version for version, (word, _) in outcome.items() if word == "won"}
     recorded = Counter(move.version for move in moves[before:])
     winners = {move.version[:12] for move in moves[before:]}
     return {
         "promotions": len(versions),
-        "told that they won": len(won),
+        "reported as won": len(won),
         "moves in the history": len(moves) - before,
-        "won but not in the history, or there twice": sum(recorded[version] != 1 for version in won),
+        "won but not in the history exactly once": sum(recorded[version] != 1 for version in won),
         "in the history but not won": len(recorded.keys() - won),
-        "lost and told who won": sum(
+        "reported as lost, with the winner": sum(
             word == "lost" and any(it in message for it in winners) for word, message in outcome.values()
         ),
-        "told nothing": len(set(versions) - outcome.keys()),
-        "chain whole": [move.sequence for move in moves] == list(range(1, len(moves) + 1))
+        "no report": len(set(versions) - outcome.keys()),
+        "unbroken chain": [move.sequence for move in moves] == list(range(1, len(moves) + 1))
         and [move.previous for move in moves[1:]] == [move.version for move in moves[:-1]],
         "tries": sum(attempt for _, tries in answers for attempt in tries),
         "seconds": round(seconds, 1),
@@ -102,7 +103,7 @@ def race(store: Store, versions: list[str], *, stubborn: bool) -> dict[str, Any]
 
 
 def main() -> None:
-    """Race on a store."""
+    """Run both races on a store, and write the outcome."""
     name, uri = sys.argv[1:]
     store = open_store(uri)
     registry = Registry(store, WORKLOAD)
@@ -114,8 +115,8 @@ def main() -> None:
     results = json.loads(written.read_text()) if written.exists() else {}
     results[name] = {}
     races = {"once": (versions[1 : PROMOTIONS + 1], False), "until each has won": (versions[PROMOTIONS + 1 :], True)}
-    for kind, (racing, stubborn) in races.items():
-        results[name][kind] = race(store, racing, stubborn=stubborn)
+    for kind, (racing, retry) in races.items():
+        results[name][kind] = race(store, racing, retry=retry)
         print(kind, json.dumps(results[name][kind], indent=1), flush=True)
         written.write_text(json.dumps(results, indent=1) + "\n")
 

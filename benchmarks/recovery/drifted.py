@@ -1,4 +1,4 @@
-"""The digits as a scanner would deliver them after a knock: every image turned by six degrees, in every split."""
+"""The digits with every image rotated by six degrees, as from a knocked scanner."""
 
 import torch
 from torch.utils.data import Dataset, TensorDataset
@@ -9,26 +9,26 @@ DEGREES = 6.0
 
 
 def train() -> Dataset:
-    """Return the train split, distorted at random like the shipped one."""
-    return Distorted(*_turned("train"))
+    """Return the train split, randomly distorted like the shipped one."""
+    return Distorted(*_rotated("train"))
 
 
 def validation() -> Dataset:
     """Return the validation split."""
-    return TensorDataset(*_turned("validation"))
+    return TensorDataset(*_rotated("validation"))
 
 
 def test() -> Dataset:
     """Return the test split."""
-    return TensorDataset(*_turned("test"))
+    return TensorDataset(*_rotated("test"))
 
 
 def production() -> Dataset:
     """Return the production window."""
-    return TensorDataset(*_turned("production"))
+    return TensorDataset(*_rotated("production"))
 
 
-def _turned(split: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _rotated(split: str) -> tuple[torch.Tensor, torch.Tensor]:
     images, labels = splits()[split]
     angle = torch.deg2rad(torch.tensor(DEGREES)).expand(len(images))
     return _turn(images, angle, torch.ones(len(images), 2), torch.zeros(len(images), 2)), labels

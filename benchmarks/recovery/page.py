@@ -1,4 +1,4 @@
-"""Writes the results beside this file into the tables of ``docs/benchmarks/recovery.md``."""
+"""Write the raw results into the tables of ``docs/benchmarks/recovery.md``."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -14,7 +14,7 @@ LEVELS = ("0.5", "0.8", "0.9", "0.95", "0.98", "0.99", "2x", "4x", "8x")
 
 
 def main() -> None:
-    """Put every table between its marks."""
+    """Write every table into the page."""
     write_tables("recovery.md", tables(Records(RESULTS)))
 
 
@@ -28,7 +28,10 @@ def tables(records: Records) -> dict[str, str]:
 
 
 def _table(rows: list[dict], quantity: str) -> str:
-    """Return what was lost against dense, in points or nats, over the seeds in which every way was run."""
+    """Return the table of losses against dense, in points or nats.
+
+    Only seeds with a result of every method count.
+    """
     scale, sign = (100, 1) if quantity == "score" else (1, -1)
     found: dict[tuple[str, int], dict[str, float | None]] = defaultdict(dict)
     for row in rows:
@@ -47,7 +50,7 @@ def _cell(values: list[float], others: list[list[float]]) -> str:
     if not values:
         return "–"
     spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
-    shown = f"{round(mean(values), 2) + 0.0:.2f}{spread}"  # + 0.0: no minus before nought
+    shown = f"{round(mean(values), 2) + 0.0:.2f}{spread}"  # + 0.0 turns -0.0 into 0.0
     return f"**{shown}**" if mean(values) == min(mean(it) for it in others if it) else shown
 
 

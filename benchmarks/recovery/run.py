@@ -1,11 +1,11 @@
-"""Compare ways to prune and recover in the same number of training steps.
+"""Compare methods to prune and recover in the same number of training steps.
 
     python -m benchmarks.recovery.run WORKLOAD [--seeds 1..5] [--levels 0.9,4x] [--epochs N]
 
-WORKLOAD is digits or stdlib-text. Each cell (seed, level, method) is one line of results.jsonl beside this file; cells
-that are there already are passed over, so that a run may be cut short and taken up again. Levels are shares of weights
-removed (0.5, 0.8, 0.9, 0.95), or measured speed-ups (2x, 4x, 8x) by cut channels. With another temperature, the ways
-that have a teacher are run again, for temperature.jsonl.
+WORKLOAD is digits or stdlib-text. Each combination of seed, level and method is one line of ``results.jsonl``; existing
+ones are skipped, so an interrupted run resumes. Levels are shares of removed weights (0.5, 0.8, 0.9, 0.95), or measured
+speed-ups by removed channels (2x, 4x, 8x). With ``--temperature``, the methods with a teacher run again, for
+``temperature.jsonl``.
 """
 
 import argparse
@@ -35,10 +35,10 @@ RESULTS = Path(__file__).with_name("results.jsonl")
 OTHER_TEMPERATURE = Path(__file__).with_name("temperature.jsonl")
 LEVELS = ("0.5", "0.8", "0.9", "0.95", "2x", "4x", "8x")
 EPOCHS = {"digits": 40, "stdlib-text": 4}
-"""Of recovery: those that the shipped workload fine-tunes for."""
+"""Epochs of recovery, as the shipped workload fine-tunes."""
 
 PLAIN_ROUNDS = 4
-"""Rounds of the plain recipe: prune a share of what is left, train, and again."""
+"""Rounds of the plain method; each prunes the same share of the remaining weights, then trains."""
 
 ROUND_EPOCHS = {"digits": 2, "stdlib-text": 1}
 
@@ -46,13 +46,13 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Run every cell that is not there yet."""
+    """Run every combination that the file lacks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workload", choices=sorted(EPOCHS))
     parser.add_argument("--seeds", default="1..5")
     parser.add_argument("--levels", default=",".join(LEVELS))
-    parser.add_argument("--epochs", type=int, help="fewer, to try the script; kept apart from the results")
-    parser.add_argument("--temperature", type=float, help="of the teacher, in place of the workload's")
+    parser.add_argument("--epochs", type=int, help="fewer epochs, to try the script; results go to tried.jsonl")
+    parser.add_argument("--temperature", type=float, help="temperature of the teacher; by default the workload's")
     given = parser.parse_args()
     torch.set_num_threads(1)
     first, _, last = given.seeds.partition("..")
@@ -70,7 +70,7 @@ def main() -> None:
                 if _key(row) in done or (other and "distillation" not in method):
                     continue
                 started = time.perf_counter()
-                row |= {"dense": study.judge(study.dense)} | _tried(run, study, level)
+                row |= {"dense": study.judge(study.dense)} | _run(run, study, level)
                 row["seconds"] = time.perf_counter() - started
                 found.add(**row)
                 shown = f"{row['dense']['score']:.4f} → {row['score']:.4f}" if "score" in row else row["impossible"]
@@ -81,7 +81,7 @@ def _key(row: Row) -> tuple[Any, ...]:
     return row["workload"], row["seed"], row["level"], row["method"], row.get("temperature")
 
 
-def _tried(run: Callable[[Study, float], Row], study: Study, level: str) -> Row:
+def _run(run: Callable[[Study, float], Row], study: Study, level: str) -> Row:
     try:
         return run(study, float(level.removesuffix("x")))
     except InputError as error:
@@ -92,7 +92,7 @@ def _tried(run: Callable[[Study, float], Row], study: Study, level: str) -> Row:
 
 
 def gradual_distilled(study: Study, sparsity: float) -> Row:
-    """Ours: masks that grow by the cubic schedule, by adaptive magnitude, while the dense model teaches."""
+    """Grow masks by schedule and adaptive magnitude, with distillation (ours)."""
     model = copy.deepcopy(study.dense)
 
     @contextmanager
@@ -102,18 +102,18 @@ def gradual_distilled(study: Study, sparsity: float) -> Row:
         ):
             yield
 
-    spent = study.train(model, study.epochs, taught=True, seed=study.seed, held=held)
+    spent = study.train(model, study.epochs, distill=True, seed=study.seed, held=held)
     return study.judge(model) | spent | {"sparsity": _zeros(model)}
 
 
-def one_shot(study: Study, sparsity: float, *, taught: bool = False) -> Row:
-    """All at once by global magnitude, then the whole training on what is left."""
+def one_shot(study: Study, sparsity: float, *, distill: bool = False) -> Row:
+    """Remove weights at once by global magnitude, then train."""
     model = copy.deepcopy(study.dense)
     kept = masks.unstructured({name: it.abs() for name, it in masks.weights_of(model).items()}, sparsity)
     spent = study.train(
         model,
         study.epochs,
-        taught=taught,
+        distill=distill,
         seed=study.seed,
         held=lambda optimizer, steps: masks.held(model, optimizer, kept),
     )
@@ -121,12 +121,12 @@ def one_shot(study: Study, sparsity: float, *, taught: bool = False) -> Row:
 
 
 def one_shot_distilled(study: Study, sparsity: float) -> Row:
-    """The same, taught by the dense model: what is due to the teacher alone."""
-    return one_shot(study, sparsity, taught=True)
+    """Remove weights at once, then train with distillation."""
+    return one_shot(study, sparsity, distill=True)
 
 
 def plain_iterative(study: Study, sparsity: float) -> Row:
-    """The recipe of torch's own tutorial: global L1 masks by torch.nn.utils.prune, a share of the rest each round."""
+    """Prune in rounds by global L1 with torch.nn.utils.prune, as its tutorial does."""
     model = copy.deepcopy(study.dense)
     chosen = [
         (module, name)
@@ -138,7 +138,7 @@ def plain_iterative(study: Study, sparsity: float) -> Row:
     total = {"steps": 0.0, "cpu_seconds": 0.0}
     for number, epochs in enumerate(split(study.epochs, PLAIN_ROUNDS), 1):
         torch_prune.global_unstructured(chosen, pruning_method=torch_prune.L1Unstructured, amount=amount)
-        spent = study.train(model, epochs, taught=False, seed=study.seed + 100 * number)
+        spent = study.train(model, epochs, distill=False, seed=study.seed + 100 * number)
         total = {name: total[name] + spent[name] for name in total}
     for module, name in chosen:
         torch_prune.remove(module, name)
@@ -150,18 +150,18 @@ def _zeros(model: nn.Module) -> float:
     return sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
 
 
-# --- channels, to a measured speed-up: every method cuts to the widths of the same plan ------------------------------
+# --- channels: every method cuts to the widths of one plan for the speed-up -----------------------------------------
 
 
 def rounds_distilled(study: Study, speed_up: float) -> Row:
-    """Ours: rounds that follow recovery, the rest of the epochs at the end, taught by the dense model throughout."""
+    """Prune in adaptive rounds with distillation, then train (ours)."""
     widths, each = study.plan(int(speed_up)).widths, min(ROUND_EPOCHS[study.name], max(study.epochs // 4, 1))
     total = {"steps": 0.0, "cpu_seconds": 0.0}
     used = 0
 
     def recover(model: nn.Module, number: int, again: bool, epochs: int) -> None:
         nonlocal used
-        spent = study.train(model, epochs, taught=True, seed=study.seed + 100 * number + 1000 * again)
+        spent = study.train(model, epochs, distill=True, seed=study.seed + 100 * number + 1000 * again)
         used += epochs
         total.update({name: total[name] + spent[name] for name in total})
 
@@ -171,7 +171,7 @@ def rounds_distilled(study: Study, speed_up: float) -> Row:
 
     example = study.data.example()
     planned = macs_of(study.subject.narrowed(widths), example)
-    cost = Cost(0, study.workload.train.epochs, taught=True)  # counts epochs, whatever the width: steps are compared
+    cost = Cost(0, study.workload.train.epochs, taught=True)  # counts epochs at any width: steps are compared
     parts = Parts(
         example_inputs=example,
         criterion=study.workload.prune.criterion,
@@ -179,35 +179,35 @@ def rounds_distilled(study: Study, speed_up: float) -> Row:
         loss=lambda outputs, targets: study.task.loss(outputs, targets).mean(),
         recover=recover,
         judge=judge,
-        measure=lambda model: Measured(1.0, 0, macs_of(model, example) / planned),  # holds at the planned widths alone
+        measure=lambda model: Measured(1.0, 0, macs_of(model, example) / planned),  # 1 at the planned widths only
         clock=time.perf_counter,
     )
     most = cost.of(0, study.epochs / 2)
-    limits = Limits(epochs=each, drop=1.0, cost=cost, most=most)  # no floor: all ways are cut to the same widths
+    limits = Limits(epochs=each, drop=1.0, cost=cost, most=most)  # no score floor: all methods reach the same widths
     loop = Loop(parts, limits, Following())
     outcome = loop.run(study.dense, judge(study.dense), widths, progress=Progress())
     model = outcome.model
-    spent = study.train(model, study.epochs - used, taught=True, seed=study.seed)
+    spent = study.train(model, study.epochs - used, distill=True, seed=study.seed)
     total = {name: total[name] + spent[name] for name in total}
     reached = {"rounds": len(outcome.rounds), "progress": outcome.chosen.progress}
     return study.judge(model) | total | reached | _speed(study, model)
 
 
-def channels_one_shot(study: Study, speed_up: float, *, taught: bool = False) -> Row:
-    """All at once by the workload's saliency, then the whole training on what is left."""
+def channels_one_shot(study: Study, speed_up: float, *, distill: bool = False) -> Row:
+    """Remove channels at once by the workload's importance, then train."""
     model = study.subject.narrowed(study.plan(int(speed_up)).widths)
     reestimate(model, (inputs for inputs, _ in study.subject.training_batches))
-    spent = study.train(model, study.epochs, taught=taught, seed=study.seed)
+    spent = study.train(model, study.epochs, distill=distill, seed=study.seed)
     return study.judge(model) | spent | _speed(study, model)
 
 
 def channels_one_shot_distilled(study: Study, speed_up: float) -> Row:
-    """The same, taught by the dense model."""
-    return channels_one_shot(study, speed_up, taught=True)
+    """Remove channels at once, then train with distillation."""
+    return channels_one_shot(study, speed_up, distill=True)
 
 
 def channels_plain_iterative(study: Study, speed_up: float) -> Row:
-    """The plain recipe for channels: by the norm of their weights, as many in each round, without a teacher."""
+    """Remove channels by weight norm in equal rounds, without a teacher."""
     model, widths = copy.deepcopy(study.dense), study.plan(int(speed_up)).widths
     total = {"steps": 0.0, "cpu_seconds": 0.0}
     whole = study.subject.analysis
@@ -216,7 +216,7 @@ def channels_plain_iterative(study: Study, speed_up: float) -> Row:
         goal = widths_at(number / PLAIN_ROUNDS, whole, widths)
         keep = best_cells(score(model, analysis, "l2"), goal, analysis)
         model = cut(model, analysis, keep)[0] if keep else model
-        spent = study.train(model, epochs, taught=False, seed=study.seed + 100 * number)
+        spent = study.train(model, epochs, distill=False, seed=study.seed + 100 * number)
         total = {name: total[name] + spent[name] for name in total}
     return study.judge(model) | total | _speed(study, model)
 

@@ -1,4 +1,4 @@
-"""What every cell of the recovery benchmark begins with: a trained dense model, its data, and one way to train."""
+"""A trained dense model, its data, and one training loop for all methods."""
 
 import copy
 import math
@@ -26,23 +26,23 @@ from reprune.training.evaluate import losses, scores
 from reprune.training.fit import Settings, fit, seed_everything
 
 WORK = benchmarks.WORK / "recovery"
-"""Dense weights, plans and latency tables are kept here, so that every cell begins with the same."""
+"""Dense weights, plans and latency tables are kept here, the same for all methods."""
 
 WARM_UP = 0.1
 
 Held = Callable[[torch.optim.Optimizer, int], AbstractContextManager[object]]
-"""Given the optimizer and the number of steps: what keeps weights at zero while it trains."""
+"""Makes a context that keeps weights at zero, from the optimizer and the number of steps."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A workload's dense model as one seed trains it.
+    """A workload's dense model, trained with one seed.
 
     Attributes:
-        name: Of the workload.
-        seed: Of its weights and of the order of its examples.
-        epochs: Of recovery, in each cell.
-        temperature: Of the teacher, where it is not the workload's.
+        name: Name of the workload.
+        seed: Seed of the weights and of the order of examples.
+        epochs: Epochs of recovery.
+        temperature: Temperature of the teacher, if not the workload's.
     """
 
     name: str
@@ -57,17 +57,17 @@ class Study:
 
     @cached_property
     def data(self) -> Data:
-        """Its data."""
+        """The workload's data."""
         return Data(self.workload)
 
     @cached_property
     def task(self) -> tasks.Task:
-        """Its task."""
+        """The workload's task."""
         return tasks.of(self.workload, self.data)
 
     @cached_property
     def dense(self) -> nn.Module:
-        """The dense model, trained by the shipped settings when it is first asked for."""
+        """The dense model, trained with the shipped settings on first use."""
         seed_everything(self.seed)
         model = bundle.build(self.workload.model, key="model")
         path = WORK / f"{self.name}-{self.seed}.safetensors"
@@ -94,11 +94,11 @@ class Study:
 
     @cached_property
     def subject(self) -> Subject:
-        """What plans are made from."""
+        """The inputs of plans."""
         return Subject(self.dense, self.workload, self.data, self.task, Path(mkdtemp(prefix="recovery-")))
 
     def plan(self, speed_up: int) -> Plan:
-        """Return the widths for a measured speed-up, planned once for all methods."""
+        """Return the plan for a measured speed-up, made once for all methods."""
         path = WORK / f"{self.name}-{self.seed}-{speed_up}x.json"
         if not path.exists():
             budget = self.workload.budget.model_dump(mode="json") | {"latency": f"{1 / speed_up:.4f}x"}
@@ -120,22 +120,22 @@ class Study:
         }
 
     def train(
-        self, model: nn.Module, epochs: int, *, taught: bool, seed: int, held: Held | None = None
+        self, model: nn.Module, epochs: int, *, distill: bool, seed: int, held: Held | None = None
     ) -> dict[str, float]:
-        """Train a model in place: one cycle of the learning rate, whatever the method.
+        """Train a model in place with one cycle of the learning rate.
 
         Args:
             model: Trained in place and left in eval mode.
             epochs: Passes over the train split.
-            taught: Whether the dense model teaches, as the workload says; else the labels alone.
-            seed: Of the order of the examples.
+            distill: Whether to distill from the dense model with the workload's settings.
+            seed: Seed of the order of examples.
             held: Keeps weights at zero.
 
         Returns:
-            The number of steps, and the CPU seconds.
+            The number of steps and the CPU seconds.
         """
         settings, started = self.workload.train, time.process_time()
-        weight = self.workload.finetune.distillation if taught else 0.0
+        weight = self.workload.finetune.distillation if distill else 0.0
         temperature = self.temperature or self.workload.finetune.temperature
         loss = Distillation(self.task, copy.deepcopy(self.dense), weight=weight, temperature=temperature)
         peak = self.workload.finetune.learning_rate or settings.learning_rate / 3
@@ -160,7 +160,7 @@ class Study:
 
 
 def split(epochs: int, rounds: int) -> Sequence[int]:
-    """Share epochs out over rounds, as evenly as can be."""
+    """Split epochs over rounds as evenly as possible."""
     return [epochs * (k + 1) // rounds - epochs * k // rounds for k in range(rounds)]
 
 

@@ -1,12 +1,12 @@
-"""What the second cycle begins from, and where its epochs go: dense and pruned models after mild drift, by seed.
+"""Compare starting points and learning rates of a second cycle after mild drift.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.recovery.warm_choices --seeds 0..2      # goes on where it stopped
+    OMP_NUM_THREADS=1 python -m benchmarks.recovery.warm_choices --seeds 0..2      # resumes
 
-A digits champion is made as a cycle makes it, with the widths of the cycle in warm_start_cut_again.jsonl. Then every
-split is turned by six degrees (drifted.py), and second cycles are made: dense models anew and from the former one's
-weights, candidates from the dense model cut again and from the champion's own weights, at two rates, for fewer and more
-epochs. Each is compared with its dense model and with the champion on test, as the gate does. Lines go to
-warm_choices.jsonl.
+A digits champion is made as a cycle makes it, with the widths of the cycle in ``warm_start_cut_again.jsonl``. Then
+every split is rotated by six degrees (``drifted.py``), and second cycles are run: dense models trained from scratch or
+from the previous weights, candidates cut again from the dense model or started from the champion's weights, at two
+learning rates, for fewer or more epochs. Each candidate is compared on test with its dense model and with the champion,
+as the gate does. Results are appended to ``warm_choices.jsonl``.
 """
 
 import argparse
@@ -42,15 +42,15 @@ HERE = Path(__file__).resolve().parent
 WORK = benchmarks.WORK / "recovery"
 RESULTS = HERE / "warm_choices.jsonl"
 DIGITS = workload.load("digits")
-TURNED = DIGITS.replace(
+ROTATED = DIGITS.replace(
     splits={name: f"drifted:{name}" for name in ("train", "validation", "test", "production")}, code=str(HERE)
 )
 
-DENSE = {"anew": (40, 0.1), "warm, 0.1": (12, 0.1), "warm, 0.03": (12, 0.03)}
-"""Epochs and rate of the second dense model."""
+DENSE = {"from scratch": (40, 0.1), "warm, 0.1": (12, 0.1), "warm, 0.03": (12, 0.03)}
+"""Epochs and learning rate of the second dense model."""
 
 CANDIDATES = [
-    # dense model, where the candidate begins, epochs, rate
+    # dense model, start of the candidate, epochs, learning rate
     ("warm, 0.1", "cut", 14, 0.1),
     ("warm, 0.03", "cut", 14, 0.03),
     ("warm, 0.03", "champion", 14, 0.03),
@@ -60,26 +60,26 @@ CANDIDATES = [
     ("warm, 0.1", "champion", 14, 0.03),
     ("warm, 0.03", "cut", 14, 0.1),
     ("warm, 0.03", "champion", 14, 0.1),
-    ("anew", "cut", 42, 0.1),
+    ("from scratch", "cut", 42, 0.1),
 ]
-"""The first three are made first, of all seeds."""
+"""The first three run first, with all seeds."""
 
 
 class Cycles:
-    """A first cycle of one seed, and second ones.
+    """A first cycle with one seed, and second ones.
 
     Args:
-        seed: Of weights and the order of examples.
+        seed: Seed of the weights and of the order of examples.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.before, self.after = Data(DIGITS), Data(TURNED)
+        self.before, self.after = Data(DIGITS), Data(ROTATED)
         self.task = tasks.of(DIGITS, self.before)
         self.dense = cache(self._dense)
 
     def train(self, data, model, epochs, rate, *, teacher=None, shift=0):
-        """Train a model in place by the shipped settings."""
+        """Train a model in place with the shipped settings."""
         how = DIGITS.train
         settings = Settings(
             epochs=epochs,
@@ -88,7 +88,7 @@ class Cycles:
             weight_decay=how.weight_decay,
             seed=self.seed + shift,
         )
-        # A teacher is frozen, and these go on to be trained
+        # A teacher is frozen, and these models are trained further
         learn(DIGITS, data, self.task, model, settings, teacher=copy.deepcopy(teacher))
         return model
 
@@ -110,7 +110,7 @@ class Cycles:
         teacher = self.dense(dense)
         if start == "champion":
             model = copy.deepcopy(self.champion()[0])
-        elif dense == "anew":
+        elif dense == "from scratch":
             model, _ = self._cut(teacher, self.after)
         else:
             model = replay(teacher, self.champion()[1])
@@ -118,7 +118,7 @@ class Cycles:
         return self.train(self.after, model.train(), epochs, rate, teacher=teacher, shift=1)
 
     def judged(self, model: nn.Module) -> tuple[np.ndarray, float]:
-        """Return each score, and the mean loss, on the turned test split."""
+        """Return the scores and the mean loss on the rotated test split."""
         rows = [of(model, self.after.batches("test"), self.task) for of in (scores, losses)]
         return rows[0], float(rows[1].mean())
 
@@ -130,11 +130,11 @@ class Cycles:
 
     def _dense(self, name: str) -> nn.Module:
         epochs, rate = DENSE[name]
-        model = self._built() if name == "anew" else copy.deepcopy(self.first())
+        model = self._built() if name == "from scratch" else copy.deepcopy(self.first())
         return self.train(self.after, model, epochs, rate)
 
     def _kept(self, name: str, model: nn.Module, train: Callable[[nn.Module], nn.Module]) -> nn.Module:
-        """Return a model trained, or filled with the weights that an earlier run of this script trained."""
+        """Train a model, or load the weights that an earlier run trained."""
         path = WORK / f"warm-{name}-{self.seed}.safetensors"
         if path.exists():
             model.load_state_dict(load_file(path))
@@ -168,14 +168,14 @@ def planned_widths() -> dict[str, int]:
 
 
 def paired(model: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """Return how many points a model lost against another one, and the bound that the gate looks at."""
+    """Return the examples lost and gained against another model, and the gate's bound."""
     lost, gained = int((other > model).sum()), int((model > other).sum())
     _, bound = drop_interval(lost, gained, len(model), 0.95)
     return {"lost": lost, "gained": gained, "bound": bound}
 
 
 def main() -> None:
-    """Measure what has not been measured yet."""
+    """Measure the candidates that the file lacks."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", default="0..2")
     first, last = map(int, parser.parse_args().seeds.split(".."))
@@ -189,7 +189,7 @@ def main() -> None:
 
 
 def measure(cycles: Cycles, asked: tuple[str, str, int, float]) -> dict[str, Any]:
-    """Make a candidate and compare it."""
+    """Make a candidate, and compare it with its dense model and the champion."""
     dense, _, epochs, _ = asked
     started = time.process_time()
     model = cycles.candidate(*asked)

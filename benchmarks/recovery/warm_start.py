@@ -1,10 +1,10 @@
-"""What a second cycle costs after mild drift, beside the first, and beside a second one that begins anew.
+"""Measure the cost of a second cycle after mild drift, warm and from scratch.
 
-    python -m benchmarks.recovery.warm_start --seeds 0..2      # goes on where it stopped
+    python -m benchmarks.recovery.warm_start --seeds 0..2      # resumes
 
-Cycle 1 prunes the shipped digits. Then every split is turned by six degrees (drifted.py), and the cycle is run twice
-more on copies of that store: once as it is by default, once with ``warm_start: 0``. The gate's checks of latency do
-not block. A line for each cycle goes to warm_start.jsonl.
+The first cycle prunes the shipped digits. Then every split is rotated by six degrees (``drifted.py``), and the cycle
+runs twice more on copies of that store: once with the defaults, once with ``warm_start: 0``. The gate's latency checks
+do not block. Each cycle is a line of ``warm_start.jsonl``.
 """
 
 import argparse
@@ -30,16 +30,16 @@ WORK = benchmarks.WORK / "recovery"
 RESULTS = HERE / "warm_start.jsonl"
 DRIFTED = [f"{name}=drifted:{name}" for name in ("train", "validation", "test", "production")]
 LATENCY_WARNS = dict.fromkeys(("latency", "tail_latency", "extreme_latency"), "warn")
-"""What decides here is what the models answer, on whatever machine; latency is measured and told."""
+"""Latency is measured and reported, but only accuracy decides, since the machine may be busy."""
 
 
 def main() -> None:
-    """Run the cycles that were not run yet, and tell what all of them cost."""
+    """Run the cycles that the file lacks, and print the cost of all."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", default="0..2")
     first, last = map(int, parser.parse_args().seeds.split(".."))
     rows = Records(RESULTS, ("seed", "cycle"))
-    for names, seed in product((("first", "second, warm"), ("second, anew",)), range(first, last + 1)):
+    for names, seed in product((("first", "second, warm"), ("second, from scratch",)), range(first, last + 1)):
         for name in names:
             if not rows.has(seed, name):
                 rows.add(seed=seed, cycle=name, **cycle(WORK / f"cycles-{seed}", name, seed))
@@ -52,14 +52,17 @@ def main() -> None:
 
 
 def cycle(folder: Path, name: str, seed: int) -> dict[str, Any]:
-    """Run the loop once, a second cycle on a copy of the store of the first, and return what it cost and came to."""
+    """Run one cycle, and return its cost and outcome.
+
+    A second cycle runs on a copy of the first one's store.
+    """
     store, options = folder / name, []
     folder.mkdir(parents=True, exist_ok=True)
     if name != "first":
         shutil.rmtree(store, ignore_errors=True)
         shutil.copytree(folder / "first", store)
         options = [word for each in DRIFTED for word in ("--split", each)]
-    changes = {"seed": seed, "gate": LATENCY_WARNS} | ({"warm_start": 0.0} if name == "second, anew" else {})
+    changes = {"seed": seed, "gate": LATENCY_WARNS} | ({"warm_start": 0.0} if name == "second, from scratch" else {})
     raw = workload.load("digits").replace(**changes).model_dump(mode="json", exclude_defaults=True)
     (folder / "digits.yaml").write_text(yaml.safe_dump(raw | {"code": str(HERE)}))
     command = [

@@ -1,4 +1,4 @@
-"""The trained models, and the held-out examples, that the sensitivity benchmark runs on."""
+"""The trained models and held-out examples of the sensitivity benchmark."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from reprune.training.fit import Settings, fit, seed_everything
 
 
 class Inverted(nn.Module):
-    """An inverted residual block: widen, depthwise 3x3, narrow (Sandler et al., 2018, arXiv:1801.04381)."""
+    """An inverted residual block with a depthwise 3x3 (arXiv:1801.04381)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class MobileNet(nn.Module):
 
 @dataclass(frozen=True)
 class Study:
-    """A trained model, its task's loss, and examples that it did not learn from."""
+    """A trained model, its loss, and examples that it was not trained on."""
 
     name: str
     model: nn.Module
@@ -64,11 +64,11 @@ class Study:
 
 
 def prepare(name: str, folder: Path) -> Study:
-    """Train a model by the shipped settings, or load it from the folder where it was trained before.
+    """Train a model with the shipped settings, or load its weights.
 
     Args:
         name: ``digits`` (residual network), ``stdlib-text`` (transformer), or ``mobilenet`` (on the digits).
-        folder: Where weights are kept.
+        folder: Folder of the weights.
     """
     shipped = workload.load("digits" if name == "mobilenet" else name)
     data, task, train = Data(shipped), find(shipped.task), shipped.train

@@ -1,9 +1,10 @@
-"""Compare the sensitivity analysis with pruning every group at nine ratios over all held-out examples.
+"""Compare the sensitivity analysis with an exhaustive one.
 
     python -m benchmarks.sensitivity.run [digits] [mobilenet] [stdlib-text]
 
-Weights are trained by the shipped settings first, and kept in build/benchmarks/sensitivity. Seconds are CPU seconds of
-one thread, so that other work on the machine hardly counts. Results go to results.jsonl beside this file.
+The exhaustive one prunes every group at nine ratios, and runs each result on all held-out examples. Weights are first
+trained with the shipped settings, and kept in ``build/benchmarks/sensitivity``. Seconds are CPU seconds of one thread,
+which other work on the machine hardly affects. Writes ``results.jsonl``.
 """
 
 import json
@@ -37,26 +38,27 @@ MODELS = ("digits", "mobilenet", "stdlib-text")
 SEEDS = 10
 CHUNK = 64
 SAME = 1e-6
-"""What two float32 runs of one model in batches of other sizes may differ by."""
+"""Tolerance between two float32 runs of one model at different batch sizes."""
 
-Cell = tuple[str, int]
+Point = tuple[str, int]
+"""A group and a width."""
 
 
 class Exhaustive:
-    """Every group narrowed at nine ratios, and run on every example.
+    """Every group pruned at nine ratios, and run on every example.
 
-    The losses come from the exported graph with what is removed zeroed, and are kept in the build folder. The seconds
-    are those of really cutting and running whole models, at every tenth cell, scaled to all.
+    The losses come from the exported graph with the removed channels zeroed, and are kept in the build folder. The
+    seconds are those of cutting and running whole models, at every tenth point, scaled to all points.
 
     Args:
         study: Model and examples.
-        analysis: Its groups.
-        saliency: What orders the cells.
+        analysis: Groups of the model.
+        saliency: Importance scores that order the channels.
     """
 
     def __init__(self, study: Study, analysis: Analysis, saliency: dict[str, torch.Tensor]) -> None:
         orders = {name: torch.argsort(it, descending=True, stable=True).tolist() for name, it in saliency.items()}
-        self.cells: list[Cell] = [
+        self.points: list[Point] = [
             (group.name, width)
             for group in analysis.groups
             for width in sorted({max(1, round((1 - ratio) * group.width)) for ratio in RATIOS} - {group.width})
@@ -68,18 +70,18 @@ class Exhaustive:
         self._study, self._analysis, self._orders = study, analysis, orders
 
     def seconds(self, first: int) -> float:
-        """Return the seconds that pruning at every cell takes, each model run on so many examples."""
+        """Return the seconds to prune at every point and run the first examples."""
         study, analysis = self._study, self._analysis
         batches = list(iter_batches(study.held_out, limit=first))
-        timed = self.cells[::10]  # another ratio of each group in turn
+        timed = self.points[::10]  # another ratio of each group in turn
         started = time.process_time()
         for name, width in timed:
             removed = cells_of(analysis, {name: self._orders[name][:width]})
             losses(study, apply(study.model, recipe_for(study.model, analysis, removed)).eval(), batches)
-        return (time.process_time() - started) * len(self.cells) / len(timed)
+        return (time.process_time() - started) * len(self.points) / len(timed)
 
     def _matrix(self, study: Study, analysis: Analysis, orders: dict[str, list[int]]) -> np.ndarray:
-        """Return the rise of each example's loss at each cell, ``[cells, N]``."""
+        """Return the rise of each example's loss at each point, ``[points, N]``."""
         parts = []
         batches = [(chunk.inputs, chunk) for chunk in chunks(iter_batches(study.held_out), CHUNK)]
         runner = SuffixRunner(study.model, analysis, batches[0][0])
@@ -87,7 +89,7 @@ class Exhaustive:
             values = runner.dense(inputs, orders)
             dense = study.loss(chunk.real(runner.outputs(values)), chunk.targets).double()
             with torch.no_grad():
-                outputs = (runner.narrowed(values, {name: orders[name][:width]}) for name, width in self.cells)
+                outputs = (runner.narrowed(values, {name: orders[name][:width]}) for name, width in self.points)
                 parts.append([(study.loss(chunk.real(y), chunk.targets).double() - dense).numpy() for y in outputs])
         return np.concatenate([np.array(part) for part in parts], axis=1)
 
@@ -101,38 +103,38 @@ def losses(study: Study, model: torch.nn.Module, batches: Sequence[Any]) -> np.n
 def ours(
     study: Study, analysis: Analysis, scored: Scored, truth: Exhaustive, first: int, seed: int
 ) -> dict[str, float]:
-    """Return the figures of one analysis of the first so many held-out examples."""
+    """Return the figures of one analysis of the first held-out examples."""
     batches = list(iter_batches(study.held_out, limit=first))
     scored = scored._replace(losses=scored.losses[:first])
     started = time.process_time()
     found = analyze_sensitivity(study.model, analysis, batches, study.loss, scored=scored, seed=seed)
     seconds = time.process_time() - started
-    points = {(name, point.width): point for name, curve in found.curves.items() for point in curve.points}
+    estimates = {(name, point.width): point for name, curve in found.curves.items() for point in curve.points}
     exact = truth.matrix[:, :first].mean(1)
     inside = [
-        points[cell].interval[0] - SAME <= value <= points[cell].interval[1] + SAME
-        for cell, value in zip(truth.cells, exact, strict=True)
+        estimates[point].interval[0] - SAME <= value <= estimates[point].interval[1] + SAME
+        for point, value in zip(truth.points, exact, strict=True)
     ]
-    measured = [points[cell].examples > 0 for cell in truth.cells]
+    measured = [estimates[point].examples > 0 for point in truth.points]
     return {
         "seconds": seconds,
         "cheaper_in_seconds": truth.seconds(first) / seconds,
         "cheaper": found.exhaustive_layer_evaluations / found.layer_evaluations,
-        "spearman": spearmanr([points[cell].loss_increase for cell in truth.cells], exact)[0],
+        "spearman": spearmanr([estimates[point].loss_increase for point in truth.points], exact)[0],
         "spearman_measured": spearmanr(
-            [points[c].loss_increase for c, m in zip(truth.cells, measured, strict=True) if m], exact[measured]
+            [estimates[p].loss_increase for p, m in zip(truth.points, measured, strict=True) if m], exact[measured]
         )[0],
         "covered": float(np.mean(inside)),
         "covered_measured": float(np.mean(np.array(inside)[measured])),
-        "cells_measured": int(np.sum(measured)),
-        "examples_a_cell": float(
-            np.mean([points[c].examples for c, m in zip(truth.cells, measured, strict=True) if m])
+        "points_measured": int(np.sum(measured)),
+        "examples_a_point": float(
+            np.mean([estimates[p].examples for p, m in zip(truth.points, measured, strict=True) if m])
         ),
     }
 
 
 def subset(truth: Exhaustive, first: int, examples: int, seed: int) -> dict[str, float]:
-    """Return the figures of measuring every cell on a plain random subset, whole models run."""
+    """Return the figures of measuring every point on a plain random subset."""
     rises = truth.matrix[:, :first]
     chosen = rises[:, np.random.default_rng(seed).permutation(first)[:examples]]
     exact, mean = rises.mean(1), chosen.mean(1)
@@ -142,12 +144,12 @@ def subset(truth: Exhaustive, first: int, examples: int, seed: int) -> dict[str,
         "cheaper": first / examples,
         "spearman": spearmanr(mean, exact)[0],
         "covered": float(inside.mean()),
-        "examples_a_cell": examples,
+        "examples_a_point": examples,
     }
 
 
 def from_gradients(study: Study, analysis: Analysis, saliency: Any, truth: Exhaustive, first: int) -> dict[str, Any]:
-    """Return the rank correlations of proposals that measure nothing, from gates' gradients on all examples."""
+    """Return the rank correlations of gradient-based scores, without measurement."""
     parts = chunks(iter_batches(study.held_out, limit=first), CHUNK)
     runner = SuffixRunner(study.model, analysis, parts[0].inputs)
     gates = torch.cat(
@@ -155,19 +157,19 @@ def from_gradients(study: Study, analysis: Analysis, saliency: Any, truth: Exhau
     ).double()
     scores = {"first-order Taylor": gates.mean(0).abs(), "Fisher alone": gates.square().mean(0)}
     exact, found = truth.matrix[:, :first].mean(1), {}
-    for name, score_of_cells in scores.items():
+    for name, channel_scores in scores.items():
         guess = []
-        for group, width in truth.cells:
+        for group, width in truth.points:
             order = torch.argsort(saliency[group], descending=True, stable=True)[width:]
-            guess.append(float(score_of_cells[analysis.offsets[group] + order].sum()))
-        found[name] = {"spearman": spearmanr(guess, exact)[0], "cheaper": (len(truth.cells) + 1) / 3}
+            guess.append(float(channel_scores[analysis.offsets[group] + order].sum()))
+        found[name] = {"spearman": spearmanr(guess, exact)[0], "cheaper": (len(truth.points) + 1) / 3}
     return found
 
 
 def mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Return the mean over seeds of each figure, and the worst rank correlation and coverage."""
+    """Return each figure's mean over seeds, and the worst correlation and coverage."""
     found = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-    return found | {f"least_{key}": float(min(row[key] for row in rows)) for key in ("spearman", "covered")}
+    return found | {f"lowest_{key}": float(min(row[key] for row in rows)) for key in ("spearman", "covered")}
 
 
 def benchmark(name: str) -> dict[str, Any]:
@@ -182,7 +184,7 @@ def benchmark(name: str) -> dict[str, Any]:
     reach = np.mean([layers.layers(group.name) for group in analysis.groups]) / layers.layers()
     result: dict[str, Any] = {
         "groups": len(analysis.groups),
-        "cells": len(truth.cells),
+        "points": len(truth.points),
         "share_of_layers_after_a_group": float(reach),
         "splits": {},
     }
@@ -200,7 +202,7 @@ def benchmark(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the models named on the command line, or all, and keep the results of the others."""
+    """Measure the named models, or all, and keep the results of the others."""
     torch.set_num_threads(1)
     known = Records(RESULTS)
     for name in sys.argv[1:] or MODELS:

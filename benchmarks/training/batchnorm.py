@@ -1,6 +1,6 @@
-"""How much of what a cut loses comes back by re-estimating batch-norm statistics alone, and what that costs.
+"""Measure how much accuracy batch-norm re-estimation recovers, and its cost.
 
-OMP_NUM_THREADS=1 python -m benchmarks.training.batchnorm      # writes batchnorm.json beside this file
+OMP_NUM_THREADS=1 python -m benchmarks.training.batchnorm      # writes batchnorm.json
 """
 
 import copy
@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 
 
 def main():
-    """Train the digits, cut every group alike, and recover in each way."""
+    """Train the digits, cut every group by the same share, and recover in each way."""
     workload = load("digits")
     data, train = Data(workload), workload.train
     task = tasks.of(workload, data)

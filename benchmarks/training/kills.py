@@ -1,8 +1,8 @@
-"""Kill a training of the digits over and over, at random moments, and compare where it ends with one left alone.
+"""Kill a training again and again, and compare its end with an uninterrupted one.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.training.kills --kills 50      # writes kills.json beside this file
+    OMP_NUM_THREADS=1 python -m benchmarks.training.kills --kills 50      # writes kills.json
 
-How a life is lived and ended is in lives.py.
+Each attempt resumes from the checkpoint, and is killed after a random CPU time (``killable_process.py``).
 """
 
 import argparse
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from benchmarks.training.lives import live
+from benchmarks.training import killable_process
 from reprune import bundle, digest, tasks
 from reprune.data import Data
 from reprune.store import open_store
@@ -24,12 +24,15 @@ from reprune.training.lesson import learn
 from reprune.workload import load
 
 FOLDER = Path(__file__).parent
-SETTING_UP = 0.15
-"""CPU seconds that a life takes to build its model and read its checkpoint."""
+START_UP = 0.15
+"""CPU seconds to build the model and read the checkpoint."""
 
 
-def train(store, epochs, tell):
-    """Train the shipped digits as the ``train`` step does, tell of each epoch, and return where it ends."""
+def train(store, epochs, report):
+    """Train the digits as the ``train`` step does, and return hashes of the end.
+
+    Reports each epoch.
+    """
     workload = load("digits")
     data, how = Data(workload), workload.train
     seed_everything(workload.seed)
@@ -48,7 +51,7 @@ def train(store, epochs, tell):
         model,
         settings,
         checkpoints=Checkpoints(open_store(store), "digits", "a" * 64),
-        on_epoch=lambda epoch: tell({"epoch": epoch.epoch, "cpu_seconds": time.process_time()}),
+        on_epoch=lambda epoch: report({"epoch": epoch.epoch, "cpu_seconds": time.process_time()}),
     )
     raw = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
     losses = [epoch.loss for epoch in history.epochs]
@@ -56,46 +59,55 @@ def train(store, epochs, tell):
 
 
 def main():
-    """Train once undisturbed and once under kills; write what was lost and whether the ends are the same."""
+    """Train once without and once with kills, and compare the ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    workload = load("digits")  # what this imports, no life imports again
+    arguments = parser.parse_args()
+    workload = load("digits")  # import once, before the forks
     tasks.of(workload, Data(workload))
     Data(workload).split("train")
     torch.optim.SGD([torch.zeros(1, requires_grad=True)])
     with TemporaryDirectory() as scratch:
-        epochs, alone = live(train, f"{scratch}/alone", asked.epochs)
-        result = {"epochs": asked.epochs, "alone": alone}
+        epochs, uninterrupted = killable_process.run(train, f"{scratch}/alone", arguments.epochs)
+        result = {"epochs": arguments.epochs, "uninterrupted": uninterrupted}
         cpu = [line["cpu_seconds"] for line in epochs]
         typical = (cpu[-1] - cpu[0]) / (len(cpu) - 1)
-        result |= _kill(f"{scratch}/killed", asked, typical)
-        last, end = live(train, f"{scratch}/killed", asked.epochs)
-    result["again"] += max(result["kept"] + 1 - (last[0]["epoch"] if last else asked.epochs + 1), 0)
-    result |= {"killed": end, "identical": end == alone, "cpu_seconds_an_epoch": typical}
+        result |= _kill(f"{scratch}/killed", arguments, typical)
+        last, end = killable_process.run(train, f"{scratch}/killed", arguments.epochs)
+    result["epochs_repeated"] += max(
+        result["epochs_kept"] + 1 - (last[0]["epoch"] if last else arguments.epochs + 1), 0
+    )
+    result |= {"killed": end, "identical": end == uninterrupted, "cpu_seconds_an_epoch": typical}
     (FOLDER / "kills.json").write_text(json.dumps(result, indent=2) + "\n")
-    print({key: value for key, value in result.items() if key != "lives"})
+    print({key: value for key, value in result.items() if key != "epochs_by_attempt"})
 
 
-def _kill(store, asked, typical):
-    """Let lives follow each other, each killed; count finished epochs that a later life did again."""
-    draw, lives, kept, again = random.Random(asked.seed), [], 0, 0
-    while len(lives) < asked.kills:
-        # So long that at the last kill about all of the epochs are over
-        most = max(2 * (asked.epochs - 1 - kept) / (asked.kills - len(lives)), 0.2)
-        lines, end = live(train, store, asked.epochs, seconds=SETTING_UP + draw.uniform(0, most * typical))
+def _kill(store, arguments, typical):
+    """Run attempts that are killed, and count the finished epochs that are repeated."""
+    draw, attempts, kept, repeated = random.Random(arguments.seed), [], 0, 0
+    while len(attempts) < arguments.kills:
+        # So that about all epochs are over at the last kill
+        most = max(2 * (arguments.epochs - 1 - kept) / (arguments.kills - len(attempts)), 0.2)
+        lines, end = killable_process.run(
+            train, store, arguments.epochs, seconds=START_UP + draw.uniform(0, most * typical)
+        )
         if end:
             break
         epochs = [line["epoch"] for line in lines]
         assert epochs == list(range(epochs[0], epochs[0] + len(epochs))) if epochs else True
         if epochs:
-            again += max(kept + 1 - epochs[0], 0)
+            repeated += max(kept + 1 - epochs[0], 0)
             kept = epochs[-1]
-        lives.append(epochs)
-        print(f"kill {len(lives)}: {kept} of {asked.epochs} epochs kept", flush=True)
-    return {"kills": len(lives), "lives": lives, "kept": kept, "again": again}
+        attempts.append(epochs)
+        print(f"kill {len(attempts)}: {kept} of {arguments.epochs} epochs kept", flush=True)
+    return {
+        "kills": len(attempts),
+        "epochs_by_attempt": attempts,
+        "epochs_kept": kept,
+        "epochs_repeated": repeated,
+    }
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Kill the rounds of pruning over and over, at random moments, and compare where they end with a run left alone.
+"""Kill iterative pruning again and again, and compare its end.
 
     OMP_NUM_THREADS=1 python -m benchmarks.training.kills_in_rounds      # writes kills_in_rounds.json
 
-A small network for the digits is cut in four rounds and recovers for twenty epochs in each, by the parts that the
-``prune`` step is made of. In place of a latency stands the share of multiply-accumulates that is left: measured times
-differ from run to run, so that two runs would not even cut alike. How a life is lived and ended is in lives.py.
+A small network for the digits is pruned in four rounds with twenty epochs of recovery each, by the parts of the
+``prune`` step. The remaining share of multiply-accumulates replaces the latency: measured times differ between runs, so
+two runs would not cut alike. Each attempt resumes, and is killed after a random CPU time (``killable_process.py``). The
+end is compared with that of an uninterrupted run.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.training.lives import live
+from benchmarks.training import killable_process
 from reprune import digest, tasks, workload
 from reprune.data import Data
 from reprune.pruning.cost import Cost, macs_of
@@ -37,8 +38,8 @@ from reprune.training.lesson import learn
 FOLDER = Path(__file__).parent
 DIGITS = workload.load("digits")
 WIDTH, ROUNDS, EPOCHS = 80, 5, 20
-LENGTH = 4.5
-"""Epochs whose time the longest life that is killed takes; about two of them pass before it has finished one."""
+MAX_EPOCHS = 4.5
+"""Longest killed attempt, in epochs; about two of these pass before its first epoch ends."""
 
 
 def network():
@@ -52,7 +53,7 @@ def network():
 
 
 class Problem:
-    """The dense model and its data, made once and inherited by every life."""
+    """The dense model and its data, made once and inherited by every attempt."""
 
     def __init__(self):
         self.data = Data(DIGITS)
@@ -62,10 +63,10 @@ class Problem:
         self.train(self.dense, 5, None, "dense", seed=0)
         self.saliency = first_batches(self.data.training_batches(batch_size=64, seed=0), 256)
         self.macs = macs_of(self.dense, self.example)
-        self.prune(None)  # what this imports, no life imports again
+        self.prune(None)  # import everything once, before the forks
 
     def train(self, model, epochs, checkpoints, name, *, seed, teacher=None, on_epoch=None):
-        """Train a model in place, as the steps do."""
+        """Train a model in place as the steps do."""
         settings = Settings(epochs=epochs, learning_rate=0.05, optimizer="sgd", seed=seed)
         learn(
             *(DIGITS, self.data, self.task, model, settings),
@@ -84,18 +85,19 @@ class Problem:
         return Judgement(float(torch.cat(losses).double().mean()), torch.cat(scores).double().numpy())
 
     def measure(self, model):
-        """Return what a model costs, in multiply-accumulates."""
+        """Return the multiply-accumulates of a model as its cost."""
         ratio = macs_of(model, self.example) / self.macs
         return Measured(ratio, 4 * sum(parameter.numel() for parameter in model.parameters()), 100 * ratio)
 
-    def prune(self, store, tell=lambda *what: None):
-        """Prune in rounds; with a store, go on from what it holds."""
+    def prune(self, store, report=lambda *values: None):
+        """Prune in rounds; with a store, resume from its checkpoints."""
         checkpoints = Checkpoints(open_store(store), "digits", "a" * 64) if store else None
 
         def recover(model, number, again, epochs):
             name = f"round-{number}{'-again' * again}"
-            told = {"teacher": self.dense, "on_epoch": lambda epoch: tell(number, int(again), epoch.epoch)}
-            self.train(model, epochs, checkpoints, name, seed=100 + number + 1000 * again, **told)
+            on_epoch = lambda epoch: report(number, int(again), epoch.epoch)  # noqa: E731
+            seed = 100 + number + 1000 * again
+            self.train(model, epochs, checkpoints, name, seed=seed, teacher=self.dense, on_epoch=on_epoch)
 
         parts = Parts(
             example_inputs=self.example,
@@ -113,16 +115,17 @@ class Problem:
         return Loop(parts, limits, Fixed("constant", ROUNDS, EPOCHS)).run(
             *(dense, self.judge(dense), {"0": 8, "4": 8}),
             progress=Progress(checkpoints),
-            on_round=lambda done, _: tell(done.round, 2, 1),
+            on_round=lambda done, _: report(done.round, 2, 1),
         )
 
 
-def life(problem, store, tell):
-    """Prune, tell of each finished epoch and round, ever rising: round, try, epoch, CPU seconds; return where it ends.
+def prune(problem, store, report):
+    """Prune, report each finished epoch and round, and return hashes of the end.
 
-    A round that is over is told as the first epoch of a third try.
+    A report is round, try, epoch and CPU seconds; the first three only rise. The end of a round is reported as the
+    first epoch of a third try.
     """
-    outcome = problem.prune(store, lambda *what: tell([*what, time.process_time()]))
+    outcome = problem.prune(store, lambda *values: report([*values, time.process_time()]))
     raw = b"".join(tensor.numpy().tobytes() for tensor in outcome.model.state_dict().values())
     rounds = digest.of_json([it.model_dump() for it in outcome.rounds])
     recipe = digest.of_json(outcome.recipe.to_json())
@@ -130,39 +133,39 @@ def life(problem, store, tell):
 
 
 def main():
-    """Prune once undisturbed and once under kills; write what was lost and whether the ends are the same."""
+    """Prune once without and once with kills, and compare the ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    problem, draw, lives, end = Problem(), random.Random(asked.seed), [], None
+    arguments = parser.parse_args()
+    problem, draw, attempts, end = Problem(), random.Random(arguments.seed), [], None
     with TemporaryDirectory() as scratch:
-        whole, alone = live(life, problem, f"{scratch}/alone")
-        last, again = [0, 0, 0], 0
-        cpu = [line[3] for line in whole]
+        reports, uninterrupted = killable_process.run(prune, problem, f"{scratch}/uninterrupted")
+        last, repeated = [0, 0, 0], 0
+        cpu = [line[3] for line in reports]
         epoch = statistics.median(late - early for early, late in pairwise(cpu))
-        longest = LENGTH * epoch
+        longest = MAX_EPOCHS * epoch
         while end is None:
-            seconds = draw.uniform(0.05, longest) if len(lives) < asked.kills else None
-            told, end = live(life, problem, f"{scratch}/killed", seconds=seconds)
-            again += sum(it[:3] <= last for it in told)
-            last = told[-1][:3] if told else last
+            seconds = draw.uniform(0.05, longest) if len(attempts) < arguments.kills else None
+            reported, end = killable_process.run(prune, problem, f"{scratch}/killed", seconds=seconds)
+            repeated += sum(it[:3] <= last for it in reported)
+            last = reported[-1][:3] if reported else last
             if end is None:
-                lives.append(told)
-                print(f"kill {len(lives)}: round {last[0]}, epoch {last[2]}", flush=True)
+                attempts.append(reported)
+                print(f"kill {len(attempts)}: round {last[0]}, epoch {last[2]}", flush=True)
     result = {
-        "kills": len(lives),
-        "before_an_epoch_was_over": sum(not told for told in lives),
-        "rounds": len([it for it in whole if it[1] == 2]),
-        "epochs": len([it for it in whole if it[1] < 2]),
-        "done_again": again,
+        "kills": len(attempts),
+        "kills_before_an_epoch_ended": sum(not reported for reported in attempts),
+        "rounds": len([it for it in reports if it[1] == 2]),
+        "epochs": len([it for it in reports if it[1] < 2]),
+        "epochs_repeated": repeated,
         "cpu_seconds_an_epoch": epoch,
-        "cpu_seconds_to_the_first": cpu[0],
-        "alone": alone,
+        "cpu_seconds_to_the_first_epoch": cpu[0],
+        "uninterrupted": uninterrupted,
         "killed": end,
-        "identical": alone == end,
+        "identical": uninterrupted == end,
     }
-    (FOLDER / "kills_in_rounds.json").write_text(json.dumps(result | {"lives": lives}) + "\n")
+    (FOLDER / "kills_in_rounds.json").write_text(json.dumps(result | {"reports_by_attempt": attempts}) + "\n")
     print(result)
 
 

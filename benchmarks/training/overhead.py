@@ -1,9 +1,9 @@
-"""Where the time of an epoch goes: forward, backward and optimizer, and all that is not them.
+"""Measure the share of an epoch outside forward, backward and optimizer.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.training.overhead      # writes overhead.json beside this file
+    OMP_NUM_THREADS=1 python -m benchmarks.training.overhead      # writes overhead.json
 
-Times are CPU times of the process, so that other work on the machine does not count, beside wall times. From epoch to
-epoch the checkpoint is written in turn as it is now and as it was before, with copies of all tensors on the way.
+Measures the process's CPU time, which other work on the machine hardly affects, and wall time. Checkpoints alternate
+between epochs: as they are now, and as before, with copies of all tensors on the way.
 """
 
 import json
@@ -35,7 +35,10 @@ FOLDER = Path(__file__).parent
 
 
 class Shares:
-    """Seconds spent in named parts, by each clock; what is spent in a part inside a part counts as the inner one's."""
+    """Seconds spent in named parts, by each clock.
+
+    Time in a part inside another counts for the inner part only.
+    """
 
     def __init__(self):
         self.seconds = {}
@@ -43,7 +46,7 @@ class Shares:
 
     @contextmanager
     def part(self, name):
-        """Count what happens inside."""
+        """Count the time inside for a part."""
         self._inside.append(dict.fromkeys(CLOCKS, 0.0))
         started = {clock: read() for clock, read in CLOCKS.items()}
         try:
@@ -58,7 +61,7 @@ class Shares:
                     self._inside[-1][clock] += passed
 
     def timed(self, function, name):
-        """Return a function that is counted."""
+        """Return a function whose time counts for a part."""
 
         def call(*arguments, **keywords):
             with self.part(name):
@@ -67,7 +70,7 @@ class Shares:
         return call
 
     def iterated(self, batches):
-        """Return batches whose loading is counted."""
+        """Yield batches; their loading counts as ``data``."""
         stream = iter(batches)
         while True:
             with self.part("data"):
@@ -78,7 +81,7 @@ class Shares:
 
 
 class Copying(Checkpoints):
-    """Checkpoints as they were written before: every tensor copied into one run of bytes, and that once more."""
+    """Checkpoints as before: all tensors copied into one byte string, twice."""
 
     def save(self, name, tensors, state):
         """Write a new generation, and delete all but the last two."""
@@ -91,7 +94,7 @@ class Copying(Checkpoints):
 
 
 def measure(name):
-    """Train a shipped workload for a while; return each part's median seconds, by the way checkpoints are written."""
+    """Train a shipped workload; return each part's median seconds, by checkpoint kind."""
     workload = load(name)
     data, train = Data(workload), workload.train
     task = tasks.of(workload, data)
@@ -110,7 +113,7 @@ def measure(name):
         place = (open_store(store), name, "a" * 64)
         checkpoints, copying = Checkpoints(*place), Copying(*place)
         turns = cycle((checkpoints.save, copying.save))
-        checkpoints.save = lambda *what: next(turns)(*what)
+        checkpoints.save = lambda *arguments: next(turns)(*arguments)
         optimizer = torch.optim.SGD if train.optimizer == "sgd" else torch.optim.AdamW
         for owner, attribute, part in (
             (accumulation, "call", "forward"),
@@ -138,7 +141,7 @@ def measure(name):
 
 
 class _Counted:
-    """A loader whose loading is counted."""
+    """A loader whose loading time is counted."""
 
     def __init__(self, loader, shares):
         self.loader, self.shares = loader, shares
@@ -151,7 +154,7 @@ class _Counted:
 
 
 def main():
-    """Measure the shipped workloads that are named; the digits by default."""
+    """Measure the named shipped workloads, by default the digits."""
     found = {}
     for name in sys.argv[1:] or ["digits"]:
         found[name] = measure(name)

@@ -1,8 +1,9 @@
-"""What bfloat16 gains, or loses, on this processor: forward and backward passes beside those in float32.
+"""Measure bfloat16 against float32 on this processor.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.training.precision      # writes precision.json beside this file
+    OMP_NUM_THREADS=1 python -m benchmarks.training.precision      # writes precision.json
 
-Both are run in turn, step by step, and CPU times are compared, so that other work on the machine does not count.
+Forward and backward passes alternate between the two. CPU times are compared, since other work on the machine hardly
+affects them.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Import every benchmark script without the packages that only benchmarks need, and print what each import did.
+"""Import every benchmark script without optional packages, and print problems.
 
-Runs in a process of its own, since an audit hook cannot be removed again. Prints a JSON object: module to problems.
+Runs in a separate process, since an audit hook cannot be removed. Prints a JSON object: the problems of each module.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ LIBRARIES = (
     "torch",
     "transformers",
 )
-"""Imported first: what they do when they are imported is not for the scripts to answer for."""
+"""Imported first, so that a library's own import is not counted as the script's."""
 
 
 class Missing(importlib.abc.MetaPathFinder):
-    """Refuses the optional packages, installed or not."""
+    """Refuses the optional packages, even if they are installed."""
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in OPTIONAL:
@@ -56,7 +56,7 @@ def main(root):
 
 
 def described(event, arguments):
-    """Return an act that an import has no need of; None for all others."""
+    """Return an event that no import needs; None for all others."""
     if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
         return f"writes {arguments[0]}"
     return f"{event} {arguments[:2]}" if event in STARTS else None

@@ -1,4 +1,4 @@
-"""Raw results are small documents or JSON lines, and the tables of the pages are those that they give."""
+"""Raw results are small documents or JSON lines, and agree with the pages."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every benchmark script imports, without the packages that only benchmarks need, and importing runs nothing."""
+"""Every script imports without optional packages, and importing runs nothing."""
 
 import json
 import os
