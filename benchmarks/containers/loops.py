@@ -61,7 +61,7 @@ def main() -> None:
 
 def show(result: dict) -> None:
     """Print the table."""
-    print("| runner | whole run | steps' own work | the rest, a step |\n|---|---|---|---|")
+    print("| runner | whole run | inside the steps | the rest, per step |\n|---|---|---|---|")
     for runner in RUNNERS:
         runs = result["runs"][runner]
         rest = [(it["seconds"] - it["work_seconds"]) / it["steps"] for it in runs]

@@ -192,7 +192,7 @@ def equal() -> list[list[str | int]]:
 
 def unharmed() -> list[list[str | int]]:
     """Simulate equal candidates, class by class."""
-    print("\n| examples a class | equal models of which a class was said to be harmed (95 % interval) |\n|---|---|")
+    print("\n| examples per class | equal models with a class reported as harmed (95 % interval) |\n|---|---|")
     return [_row(f"{examples // CLASSES}", harmed(examples, examples)) for examples in (1000, 3000)]
 
 
@@ -212,11 +212,11 @@ def calibrated() -> list[list[str | int]]:
     """Simulate models of known calibration."""
     print("\n| dense | candidate | true rise | examples | bounds below the true rise (95 % interval) |")
     print("|---|---|---|---|---|")
-    words = {1.0: "calibrated", 1.2: "somewhat too sure", 1.6: "too sure", 0.8: "not sure enough"}
+    labels = {1.0: "calibrated", 1.2: "somewhat overconfident", 1.6: "overconfident", 0.8: "underconfident"}
     rows = []
     for dense, candidate in ((1.0, 1.0), (1.0, 1.2), (1.0, 0.8), (1.2, 1.6)):
         rise, below = missed(300, dense, candidate)
-        rows.append(_row(words[dense], words[candidate], f"{100 * abs(rise):.1f} points", "300", below))
+        rows.append(_row(labels[dense], labels[candidate], f"{100 * abs(rise):.1f} points", "300", below))
     return rows
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from benchmarks.records import Record
 
-HEAD = """# INT8 over the pruned model
+HEAD = """# INT8 on top of pruning
 
-What this page is for: to see what eight bits add to pruning, in time, bytes and accuracy, and where they do not pay.
-The files are those that `quantize:` makes ([how to use it](../quantize.md)). Everything comes from one command, which
-writes this page from the raw results in [`benchmarks/int8/`](../../benchmarks/int8/):
+This page shows the gain of eight bits on top of pruning in time and bytes, the cost in accuracy, and the models for
+which INT8 does not pay. The files are those of `quantize:` ([how to use it](../quantize.md)). One command measures
+everything and writes this page from the raw results in [`benchmarks/int8/`](../../benchmarks/int8/):
 
 ```sh
 python -m benchmarks.int8.run
@@ -21,33 +21,33 @@ CONTROL = "control"
 
 SPEED = """## Time and bytes
 
-Weights are random, for time does not depend on them. *Pruned* is the model at half its width. All files of a model run
-in turns, one thread each, in {sessions} sessions that are opened anew. Time is the processor's, the tenth percentile of
-a session's calls, as the planner takes it, so that other work on the machine counts little. Ratios are medians over the
-sessions; from the second smallest to the second largest, as in brackets, is a 98 % interval of the median. A ratio that
-is not above that of dense against itself says nothing, and **the pipeline then serves float**.
+Weights are random, since time does not depend on them. *Pruned* is the model at half its width. All files of a model
+run in turns, one thread each, in {sessions} new sessions. Time is processor time, the tenth percentile of a session's
+calls as in the planner, so other work on the machine has little effect. Ratios are medians over the sessions; the
+brackets give the second smallest and the second largest, a 98 % interval of the median. A ratio that is not above
+that of dense against itself is not significant, and **the pipeline then serves float**.
 
 | model | file | size | time | over dense | over pruned float | served | dense against itself |
 |---|---|---|---|---|---|---|---|"""
 
 ACCURACY = """## Accuracy
 
-Models are trained briefly, quantized with ranges from 256 training examples, and judged on the test split, which
-calibration and the choice of operators never see. Points lost are means over so many seeds as *allowed* counts, with
+Models are trained briefly, quantized with ranges from 256 training examples, and evaluated on the test split, which
+calibration and the choice of operators do not use. Points lost are means over the seeds that *allowed* counts, with
 the largest loss in brackets.
 
-- *All in 8 bits*: every operator, without a look at what that costs.
-- *As served*: where that loses more than 0.5 points on validation, the most sensitive operators stay in float, as few
-  as suffice. The digits have 107 examples there, so that a single one more that is wrong is too many. Where half of
-  the operators were not enough, the row shows that last try, which is not *allowed*: the pipeline then trains on
-  under rounding, and serves float if that is of no help.
-- *After rounding*: training goes on for {epochs} epochs as `quantize.epochs` has it do, the float model its teacher,
-  and then everything is in 8 bits. It is measured for each model, needed or not; the loss is against the float model
-  before.
+- *All in 8 bits*: every operator is quantized, at any loss.
+- *As served*: if that loses more than 0.5 points on validation, the most sensitive operators stay in float, as few as
+  possible. The digits have 107 examples there, so one more wrong example is too many. If half of the operators are
+  not enough, the row shows that last attempt, which is not *allowed*: the pipeline then trains further under
+  rounding, and serves float if that does not help.
+- *After rounding*: training continues for {epochs} epochs as with `quantize.epochs`, with the float model as the
+  teacher, and then every operator is quantized. This is measured for each model, needed or not; the loss is against
+  the float model before.
 
-The constructed model is there to show what training under rounding can do: its channels were scaled apart by up to nine
-octaves and the layers that follow scaled back, which in float changes nothing. The others are as training left them.
-What is blank was not measured.
+The constructed model shows the effect of training under rounding: its channels were scaled apart by up to nine
+octaves and the next layers scaled back, which changes nothing in float. The others are as trained. Blank cells were
+not measured.
 
 | model | format | ranges | float | all in 8 bits | in float | as served | allowed | after rounding | bytes |
 |---|---|---|---|---|---|---|---|---|---|"""
