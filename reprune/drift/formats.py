@@ -1,10 +1,12 @@
 """Files of rows, read a bounded number of rows at a time: Parquet, CSV, NPZ."""
 
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
+from math import prod
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -16,6 +18,7 @@ import pyarrow.parquet
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from reprune.drift import declared
 from reprune.drift.table import CLASSES, group_of
 from reprune.errors import InputError
 
@@ -42,20 +45,27 @@ Column: TypeAlias = "pa.Array | NDArray[np.generic]"
 Batch = dict[str, Column]
 
 
-def batches(path: Path, numbers: Mapping[str, bool], *, skip: Collection[str]) -> Iterator[Batch]:
+def batches(
+    path: Path, numbers: Mapping[str, bool], *, skip: Collection[str], most_bytes: int = declared.MOST_BYTES
+) -> Iterator[Batch]:
     """Yield a file's rows.
 
     Args:
         path: The file.
         numbers: For columns that are known, whether they hold numbers (or else categories).
         skip: Columns that are not read.
+        most_bytes: Most bytes that its columns may declare to take once they are unpacked.
 
     Raises:
-        InputError: The file is not there, cut short, or not what its name says.
+        InputError: The file is not there, cut short, not what its name says, or declares more than it can hold.
     """
     readers = {".parquet": _parquet, ".csv": _csv, ".npz": _npz}
     try:
-        yield from readers[path.suffix](path, numbers, skip)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path} is no regular file.", "Write it as a file: pipes and devices are not read.")
+        declared.check_size(path, status.st_size, most_bytes)
+        yield from readers[path.suffix](path, numbers, skip, most_bytes)
     except (pa.ArrowException, OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
@@ -64,15 +74,20 @@ def batches(path: Path, numbers: Mapping[str, bool], *, skip: Collection[str]) -
         ) from None
 
 
-def _parquet(path: Path, numbers: Mapping[str, bool], skip: Collection[str]) -> Iterator[Batch]:
+def _parquet(path: Path, numbers: Mapping[str, bool], skip: Collection[str], most_bytes: int) -> Iterator[Batch]:
     with pa.parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:  # else all of it is held at once
+        declared.check_parquet(path, file.metadata, skip, most_bytes)
         names = [name for name in file.schema_arrow.names if name not in skip]
+        rows = 0
         for batch in file.iter_batches(ROWS, columns=names, use_threads=False):
+            rows += len(batch)
             if len(batch):
                 yield _split(batch)
+        if rows != file.metadata.num_rows:
+            raise ValueError(f"it declares {file.metadata.num_rows:,} rows, and holds {rows:,}")
 
 
-def _csv(path: Path, numbers: Mapping[str, bool], skip: Collection[str]) -> Iterator[Batch]:
+def _csv(path: Path, numbers: Mapping[str, bool], skip: Collection[str], most_bytes: int) -> Iterator[Batch]:
     with pa.csv.open_csv(path) as first:  # guesses types from the first block, which later rows may belie
         header = first.schema.names
         if len(set(header)) < len(header):
@@ -97,11 +112,15 @@ def _guess(field: pa.Field) -> pa.DataType:
     return pa.string() if group_of(field.name) in CLASSES else pa.float64()
 
 
-def _npz(path: Path, numbers: Mapping[str, bool], skip: Collection[str]) -> Iterator[Batch]:
+def _npz(path: Path, numbers: Mapping[str, bool], skip: Collection[str], most_bytes: int) -> Iterator[Batch]:
     with ExitStack() as stack:
         archive = stack.enter_context(zipfile.ZipFile(path))
-        names = [name for name in archive.namelist() if name.removesuffix(".npy") not in skip]
-        arrays = {name.removesuffix(".npy"): _Array(stack.enter_context(archive.open(name))) for name in names}
+        entries = [entry for entry in archive.infolist() if entry.filename.removesuffix(".npy") not in skip]
+        declared.check_archive(path, entries, most_bytes)
+        arrays = {
+            entry.filename.removesuffix(".npy"): _Array(stack.enter_context(archive.open(entry)), entry.file_size)
+            for entry in entries
+        }
         lengths = {name: array.rows for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:
             raise InputError(f"{path}: its arrays differ in length: {lengths}.", "Write as many rows of each.")
@@ -112,16 +131,22 @@ def _npz(path: Path, numbers: Mapping[str, bool], skip: Collection[str]) -> Iter
 
 
 class _Array:
-    """An array in an archive, read from its first row to its last."""
+    """An array in an archive, read from its first row to its last.
 
-    def __init__(self, file: IO[bytes]) -> None:
+    Args:
+        file: The array with its header.
+        size: Bytes that the archive holds of it, header included.
+    """
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
         version = npy.read_magic(file)
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, self._dtype = header(file)
         if self._dtype.hasobject or not shape or (fortran and len(shape) > 1):
             raise ValueError("arrays of objects, of no rows, or in Fortran order are not read")
         self._file, self.rows, self._shape = file, shape[0], shape[1:]
-        self.width = int(np.prod(self._shape))
+        self.width = prod(self._shape)
+        declared.check_array(shape, self._dtype, size - file.tell())
 
     def read(self, rows: int) -> Column:
         size = rows * self.width * self._dtype.itemsize

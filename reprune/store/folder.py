@@ -5,11 +5,13 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from reprune import digest
 from reprune.errors import ConflictError, StoreError
@@ -46,8 +48,8 @@ class FolderStore(Store):
     def entry(self, key: str) -> Entry:
         """Read bytes; the token is their sha256."""
         path = self._path(key)
-        with self._explained(key, reading=True):
-            data = path.read_bytes()
+        with self._explained(key, reading=True), self._opened(key, path) as file:
+            data = file.read()
         return Entry(data, digest.of_bytes(data))
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> None:
@@ -119,9 +121,17 @@ class FolderStore(Store):
     def _fetch(self, key: str, path: Path) -> None:
         source = self._path(key)
         with self._explained(key, reading=True):
-            file = source.open("rb")
+            file = self._opened(key, source)
         with file, path.open("wb") as target:
             shutil.copyfileobj(file, target, digest.CHUNK)
+
+    def _opened(self, key: str, path: Path) -> BinaryIO:
+        """Open a file for reading; a pipe or a device, which may never end, is none."""
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # a pipe would wait
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise StoreError(f"{self.uri}/{key} is no regular file.", "Replace it with one, or move it away.")
+        return file
 
     def _path(self, key: str) -> Path:
         keys.check_key(key)

@@ -29,6 +29,18 @@ def python_on_mount(options, folder, code):
     return subprocess.run([*NAMESPACE, "sh", "-c", script], capture_output=True, text=True)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_what_may_never_end_is_not_read(make, tmp_path):
+    store = open_store(tmp_path / "store")
+    store.put("a/whole", b"x")
+    make(tmp_path / "store" / "a" / "endless")
+    with pytest.raises(StoreError, match="a/endless is no regular file"):
+        store.get("a/endless")
+    with pytest.raises(StoreError, match="a/endless is no regular file"):
+        store.download("a/endless", tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists() and store.get("a/whole") == b"x"
+
+
 def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path):
     code = f"""
 import os
