@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from reprune.errors import StepError
+from reprune.watch.confined import SECRETS
 from reprune.watch.state import Launch, Outcome
 
-TOKEN_VARIABLES = ("REPRUNE_MONITOR_TOKEN", "REPRUNE_MONITOR_TOKEN_FILE")
 OUTCOMES: tuple[Outcome, ...] = ("promoted", "waiting", "rejected", "nothing-to-do")
 
 
@@ -50,7 +50,7 @@ class Local:
 
     def start(self, launch: Launch) -> str:
         """Start the process, and return its identifier and start time."""
-        environment = {name: value for name, value in os.environ.items() if name not in TOKEN_VARIABLES}
+        environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._file(launch, "json").open("wb") as result, self._file(launch, "log").open("wb") as log:

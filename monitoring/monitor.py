@@ -12,6 +12,7 @@ from reprune.registry.version import Version
 from reprune.store import Store
 from reprune.watch.clock import SteadyClock
 from reprune.watch.exposition import Snapshot
+from reprune.watch.progress import Progress
 from reprune.watch.state import Keeper, State
 from reprune.watch.trigger import Answer, Launcher, Trigger
 from reprune.watch.watcher import Watcher
@@ -27,13 +28,14 @@ class Monitor:
         workload: The workload.
         store: Where its log, its registry and the monitor's state are.
         launcher: Starts re-prunes.
+        progress: Where it notes that it gets on.
 
     Raises:
         IntegrityError: The state in the store is damaged.
         StoreError: The store cannot be used, or ignores conditional writes, so that two monitors could both start one.
     """
 
-    def __init__(self, workload: Workload, store: Store, launcher: Launcher) -> None:
+    def __init__(self, workload: Workload, store: Store, launcher: Launcher, progress: Progress | None = None) -> None:
         store.check(write=True)
         store.check_conditional_writes()
         self.workload, self.store, self.dry_run = workload, store, launcher.dry_run
@@ -44,23 +46,37 @@ class Monitor:
         self._clock = SteadyClock(state.steady, state.wall)
         self._keeper = keeper
         self._registry = Registry(store, workload.name)
-        self._watcher = Watcher(workload, store, keeper, self._clock)
+        self._progress = progress or Progress()
+        self._watcher = Watcher(workload, store, keeper, self._clock, progress=self._progress)
         self._trigger = Trigger(keeper, workload.monitor, launcher, self._clock)
         self._last_look, self._errors = 0.0, 0
         self._state: State = state
         self._history = History()
         self._version: Version | None = None
 
+    @property
+    def stalled(self) -> str:
+        """In words, what has kept the monitor for too long; empty while it gets on. Asks nothing but a clock."""
+        return self._progress.stalled
+
     def watch(self, stop: threading.Event, interval: float) -> None:
-        """Look at the store every so many seconds until told to stop."""
+        """Look at the store at an interval, in seconds, until an event is set."""
+        self._progress.expect(interval, self.workload.monitor.window_seconds)
         while not stop.is_set():
             self.look(stop)
+            self._progress.mark("waiting for the next look")
             stop.wait(interval)
+
+    def close(self) -> None:
+        """End the process that judges windows, from any thread."""
+        self._watcher.close()
 
     def look(self, stop: threading.Event | None = None) -> None:
         """Look at the store once; what goes wrong is told by `snapshot`, and never ends the monitor."""
         try:
+            self._progress.mark("finding out how re-prunes fare")
             self._trigger.follow()
+            self._progress.mark("reading the champion and the state")
             for request in self._watcher.look():
                 if request is not None:
                     self._trigger.ask(request)
@@ -104,8 +120,10 @@ class Monitor:
             history=self._history,
             champion=self._version,
             now=self._clock.now(),
-            ready=self.problem is None and self._last_look > 0,
+            ready=self.problem is None and self._last_look > 0 and not self.stalled,
             last_look=self._last_look,
+            progress_age=self._progress.age_seconds,
+            progress_limit=self._progress.limit_seconds,
             errors=self._errors,
             clock_jumps=self._clock.jumps,
             refusals=self.refusals,

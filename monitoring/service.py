@@ -30,6 +30,8 @@ CONNECTIONS = 32
 """Most connections that are served at a time."""
 PATIENCE_SECONDS = 10
 """Longest wait for the next bytes of a request."""
+ENDING_SECONDS = 10.0
+"""Longest wait, when the monitor ends, for what it does just then."""
 SHORTEST_TOKEN = 16
 HEADERS = {
     "Cache-Control": "no-store",
@@ -159,16 +161,16 @@ class Handler(BaseHTTPRequestHandler):
         return HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(registry)
 
     def _healthz(self) -> Reply:
-        alive = self.server.watching()
-        code = HTTPStatus.OK if alive else HTTPStatus.INTERNAL_SERVER_ERROR
-        return code, TEXT, b"alive\n" if alive else b"nothing is watched any more\n"
+        wrong = self.server.monitor.stalled if self.server.watching() else "nothing is watched any more"
+        code = HTTPStatus.INTERNAL_SERVER_ERROR if wrong else HTTPStatus.OK
+        return code, TEXT, f"{wrong or 'alive'}\n".encode()
 
     def _readyz(self) -> Reply:
         snapshot, problem = self.server.monitor.snapshot(), self.server.monitor.problem
         if snapshot.ready:
             return HTTPStatus.OK, TEXT, b"ready\n"
-        told = problem.message if problem else "the store has not been looked at yet"
-        return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{told}\n".encode()
+        reason = problem.message if problem else self.server.monitor.stalled or "the store has not been looked at yet"
+        return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{reason}\n".encode()
 
     def _alerts(self) -> Reply:
         refusals = self.server.monitor.refusals
@@ -232,6 +234,8 @@ def serve(monitor: Monitor, address: tuple[str, int], token: Token, *, interval:
         watched = monitor.workload.name, monitor.store.uri
         log.info("process %d watches %s in %s and serves http://%s:%d", os.getpid(), *watched, *address)
         server.serve_forever(poll_interval=0.2)
+        monitor.close()
+        watching.join(ENDING_SECONDS)
 
 
 def _json(code: HTTPStatus, value: dict[str, Any]) -> Reply:

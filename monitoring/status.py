@@ -15,6 +15,7 @@ WINDOWS, LAUNCHES, TESTS = 15, 10, 10
 _TONES: dict[str, Tone] = {
     "drift": "warn",
     "broken": "bad",
+    "set aside": "bad",
     "promoted": "good",
     "failed": "bad",
     "lost": "bad",
@@ -42,7 +43,9 @@ def render(workload: Workload, seen: Snapshot, problem: RepruneError | None, *, 
         Section("Re-prunes", [_launches(seen.state)], lead=_limits(workload, seen)),
     ]
     badge: tuple[str, Tone] = ("watching", "good")
-    if not seen.ready:
+    if seen.progress_age > seen.progress_limit:
+        badge = ("stalled", "bad")
+    elif not seen.ready:
         badge = ("not ready", "bad")
     elif seen.champion is None:
         badge = ("no champion yet", "plain")

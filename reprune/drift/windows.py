@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reprune.drift import formats
+from reprune.drift import declared, formats
 from reprune.drift.features import input_columns
 from reprune.drift.frame import Frame
 from reprune.drift.policy import LATE
@@ -257,15 +257,19 @@ def _plain(name: str) -> str:
     return whole if point and not zeros.strip("0") and whole.removeprefix("-").isdecimal() else name
 
 
-def labels_by_id(paths: Iterable[Path]) -> dict[str, str]:
-    """Return what files of late labels say, by the id of the prediction.
+def labels_by_id(paths: Iterable[Path], *, most_bytes: int = declared.MOST_BYTES) -> dict[str, str]:
+    """Return the labels in files of late labels, by the id of the prediction.
+
+    Args:
+        paths: The files.
+        most_bytes: Most bytes that one of them may declare to take once it is unpacked.
 
     Raises:
-        InputError: One of them cannot be read, or lacks ``id`` or ``label``.
+        InputError: One of them cannot be read, declares too much, or lacks ``id`` or ``label``.
     """
     labels: dict[str, str] = {}
     for path in paths:
-        for batch in formats.batches(path, {}, skip=()):
+        for batch in formats.batches(path, {}, skip=(), most_bytes=most_bytes):
             ids, values = (_categories_of(batch, name, path) for name in ("id", "label"))
             labels |= {
                 ids.names[i]: values.names[v]

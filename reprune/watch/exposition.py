@@ -25,8 +25,10 @@ class Snapshot:
         history: Moves of the champion.
         champion: The champion's version, where it can be read.
         now: Seconds of watching.
-        ready: Whether the last look at the store went well.
+        ready: Whether the last look at the store went well, and the monitor gets on.
         last_look: When that was, seconds since 1970; 0 for never.
+        progress_age: Seconds since the monitor last got on with its work.
+        progress_limit: Seconds after which it counts as stalled.
         errors: Looks that failed since the process started.
         clock_jumps: Jumps of the wall clock since then.
         refusals: Requests that the webhook refused since then, by reason.
@@ -38,6 +40,8 @@ class Snapshot:
     now: float
     ready: bool
     last_look: float
+    progress_age: float = 0.0
+    progress_limit: float = 0.0
     errors: int = 0
     clock_jumps: int = 0
     refusals: Mapping[str, int] = field(default_factory=dict)
@@ -55,8 +59,12 @@ def registry_of(workload: Workload, seen: Snapshot) -> CollectorRegistry:
 
 def _write_watching(writer: Writer, workload: Workload, seen: Snapshot) -> None:
     state, policy = seen.state, workload.monitor
-    writer.write("monitor_ready", "1 if the last look at the store went well.", {(): float(seen.ready)})
+    ready = "1 if the last look at the store went well and the monitor gets on."
+    writer.write("monitor_ready", ready, {(): float(seen.ready)})
     writer.write("monitor_last_look_timestamp_seconds", "When the store was last looked at.", {(): seen.last_look})
+    writer.write("monitor_progress_age_seconds", "Time since the monitor last got on.", {(): seen.progress_age})
+    limit = "Time without progress after which the monitor counts as stalled."
+    writer.write("monitor_progress_limit_seconds", limit, {(): seen.progress_limit})
     writer.count("monitor_errors", "Looks at the store that failed.", {(): seen.errors})
     writer.count("monitor_clock_jumps", "Jumps of the wall clock.", {(): seen.clock_jumps})
     windows = {(verdict,): state.window_counts.get(verdict, 0) for verdict in get_args(Verdict)}

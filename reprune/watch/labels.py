@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def read(store: Store, key: str, path: Path, shapes: "Mapping[str, Sequence[int | None]]") -> tuple[logs.Window, float]:
+def read(
+    store: Store,
+    key: str,
+    path: Path,
+    shapes: "Mapping[str, Sequence[int | None]]",
+    *,
+    unread: "Mapping[str, str] | None" = None,
+    most_bytes: int | None = None,
+) -> tuple[logs.Window, float]:
     """Return the predictions that a file of labels is about, with these labels.
 
     Args:
@@ -31,6 +39,8 @@ def read(store: Store, key: str, path: Path, shapes: "Mapping[str, Sequence[int 
         key: Of the labels.
         path: The file, fetched.
         shapes: Of one example, by the names of the model's inputs.
+        unread: Windows that could not be judged, and when they were written; they are passed over.
+        most_bytes: Most bytes that a file may declare to take once it is unpacked.
 
     Returns:
         The examples, and how many seconds the labels came after the latest window that holds any of them.
@@ -38,14 +48,17 @@ def read(store: Store, key: str, path: Path, shapes: "Mapping[str, Sequence[int 
     Raises:
         InputError: The file is damaged, or labels no prediction of its day.
     """
-    known = _numbers(path)
+    known, unread = _numbers(path, most_bytes), unread or {}
     parts, written = list[logs.Window](), list[datetime]()
     for window in logs.windows_beside(store, key):
         with TemporaryDirectory() as folder:
             file = Path(folder) / Path(window).name
             try:
+                modified = store.modified(window)
+                if unread.get(window) == modified.isoformat():
+                    continue
                 store.download(window, file)
-                part, modified = logs.read(file, shapes, labels=known), store.modified(window)
+                part = logs.read(file, shapes, labels=known, most_bytes=most_bytes)
             except (InputError, NotFoundError):
                 continue  # counted as broken where it was judged, or written without ids, or gone since
         if len(part):
@@ -59,13 +72,14 @@ def read(store: Store, key: str, path: Path, shapes: "Mapping[str, Sequence[int 
     return logs.joined(parts), (store.modified(key) - max(written)).total_seconds()
 
 
-def _numbers(path: Path) -> "Mapping[str, np.generic]":
+def _numbers(path: Path, most_bytes: int | None) -> "Mapping[str, np.generic]":
     """Return labels by id; whole numbers, if all are, are classes."""
     import numpy as np
 
+    from reprune.drift import declared
     from reprune.drift.windows import labels_by_id
 
-    named = labels_by_id([path])
+    named = labels_by_id([path], most_bytes=most_bytes or declared.MOST_BYTES)
     try:
         values = np.array([float(name) for name in named.values()])
     except ValueError as error:

@@ -96,6 +96,7 @@ def read(
     shapes: "Mapping[str, Sequence[int | None]]",
     *,
     labels: "Mapping[str, np.generic] | None" = None,
+    most_bytes: int | None = None,
 ) -> Window:
     """Read a window.
 
@@ -103,13 +104,14 @@ def read(
         path: The file.
         shapes: Of one example, by the names of the inputs, None for sizes that may differ; a flat list takes it.
         labels: That came later, by id; only rows that have one are read then, with it.
+        most_bytes: Most bytes that the file may declare to take once it is unpacked; by default far more than logs do.
 
     Raises:
-        InputError: The file is damaged, or no window of these inputs.
+        InputError: The file is damaged, declares too much, or is no window of these inputs.
     """
     import numpy as np
 
-    columns, rows = _columns(path, shapes, labels)
+    columns, rows = _columns(path, shapes, labels, most_bytes)
     label = columns.pop("label", None)
     missing = [name for name in shapes if name not in columns]
     if missing:
@@ -138,17 +140,17 @@ def joined(parts: Sequence[Window]) -> Window:
 
 
 def _columns(
-    path: Path, inputs: Collection[str], labels: "Mapping[str, np.generic] | None"
+    path: Path, inputs: Collection[str], labels: "Mapping[str, np.generic] | None", most_bytes: int | None
 ) -> "tuple[dict[str, np.ndarray], int]":
     """Return the inputs of a window, its labels where they are numbers and known for every row, and the row count."""
     import numpy as np
     import pyarrow as pa
 
-    from reprune.drift import formats
+    from reprune.drift import declared, formats
 
     draw, rows, places = np.random.default_rng(0), 0, np.empty(0)
     columns: dict[str, np.ndarray] = {}
-    for batch in formats.batches(path, {}, skip=()):
+    for batch in formats.batches(path, {}, skip=(), most_bytes=most_bytes or declared.MOST_BYTES):
         if labels is not None:
             batch = _labelled(batch, labels, path)
         count = len(next(iter(batch.values())))

@@ -32,6 +32,16 @@ class WatchPolicy(BaseModel):
     maximum_per_day: int = Field(2, ge=1, le=100)
     """Most re-prunes that are started in any 24 hours."""
 
+    window_seconds: float = Field(600.0, gt=0, le=24 * 3600)
+    """Longest time that one window is judged; one that takes longer is set aside."""
+
+    window_memory_megabytes: int = Field(512, ge=128, le=1 << 20)
+    """Most memory that judging one window may take, in 10^6 bytes, beyond the libraries and the champion; one that
+    needs more is set aside. It holds on Linux."""
+
+    window_file_megabytes: int = Field(512, ge=1, le=1 << 20)
+    """Largest file of a window, in 10^6 bytes, as it is and as it declares to be once it is unpacked."""
+
 
 def windows_between_false_confirmations(false_alarm_rate: float, policy: WatchPolicy) -> float:
     """Return the least mean number of windows without drift between two confirmations, over many references.

@@ -17,7 +17,11 @@ LAUNCHES = 100
 """Launches that are remembered."""
 ATTEMPTS = 8
 
-Verdict = Literal["drift", "no drift", "inconclusive", "broken"]
+Verdict = Literal["drift", "no drift", "inconclusive", "broken", "set aside"]
+"""Of a window. ``broken``: it cannot be read. ``set aside``: judging it broke a limit or ended the process."""
+UNREAD: tuple[Verdict, ...] = ("broken", "set aside")
+"""Verdicts on windows that are looked at again once they are written anew."""
+
 Outcome = Literal["promoted", "waiting", "rejected", "nothing-to-do", "succeeded", "failed", "lost", "dry-run"]
 Progress = Literal["starting", "running", "not-started"] | Outcome
 """Of a launch. ``not-started``: the launcher said no, so nothing runs. ``lost``: nobody knows whether it ever ran."""
@@ -92,7 +96,7 @@ class Findings(_Part):
     def follow(self, window: Window, policy: WatchPolicy) -> None:
         """Confirm drift after enough windows in a row or by several together, and let it be over after enough without.
 
-        What is broken or too small to conclude anything from changes nothing.
+        One that is broken, set aside or too small to conclude anything from changes nothing.
         """
         if window.verdict == "drift":
             self.first_drifted = self.first_drifted or window.key

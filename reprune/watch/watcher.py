@@ -1,37 +1,33 @@
 """Looking through the prediction log: each new window is judged once, and drift is confirmed over several."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from reprune import signals
 from reprune.champion import ONNX
-from reprune.drift.policy import LATE
-from reprune.entrypoints import describe
-from reprune.errors import InputError, RepruneError
-from reprune.metrics import DRIFT_TESTS, DriftMetrics
+from reprune.errors import RepruneError, StoreError
 from reprune.registry import Champion, Registry
 from reprune.store import NotFoundError, Store
-from reprune.watch import labels, logs
+from reprune.watch import logs
 from reprune.watch.clock import SteadyClock
+from reprune.watch.confined import Confined, LimitError
 from reprune.watch.guard import Request
-from reprune.watch.state import Findings, Keeper, State, Window
+from reprune.watch.orders import Judged, Order, late
+from reprune.watch.progress import Progress
+from reprune.watch.state import UNREAD, Findings, Keeper, State, Window
 from reprune.workload import Workload
-
-if TYPE_CHECKING:
-    from reprune.drift.verdict import DriftReport
 
 log = logging.getLogger(__name__)
 
 REFERENCE = "reference.safetensors"
-DEATHS = 3
-"""Processes that may end while they judge a window before it counts as broken, so that none ends them for ever."""
+TRIES = 3
+"""Times that a window is tried which ends the monitor or cannot be fetched, before it is set aside."""
 
 
 class Watcher:
@@ -42,30 +38,41 @@ class Watcher:
         store: Where the log, the registry and the state are.
         keeper: Of the state.
         clock: For the state.
+        judges: Judges the windows; by default a process of its own.
+        progress: Where it notes that it gets on.
 
     Raises:
         InputError: There is no such task, or it cannot be used here.
     """
 
-    def __init__(self, workload: Workload, store: Store, keeper: Keeper, clock: SteadyClock) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        store: Store,
+        keeper: Keeper,
+        clock: SteadyClock,
+        judges: Confined | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         self._workload, self._store, self._keeper, self._clock = workload, store, keeper, clock
         self._registry = Registry(store, workload.name)
-        self._signals = signals.find(workload.task)
-        told = tuple(group for group in workload.drift.watch if group in LATE)
-        self._late = workload.drift.model_copy(update={"watch": told})  # what inputs say was said without the labels
+        signals.find(workload.task)  # refuse at the start a task that cannot be used here
+        self._watches_labels = bool(late(workload.drift).watch)
+        self._judges = judges or Confined(workload, store)
         self._scratch: TemporaryDirectory[str] | None = None
         self._fetched = ""
-        self._inputs: dict[str, list[int | None]] = {}
         self._begun: set[str] = set()
+        self._failures: Counter[str] = Counter()
+        self._progress = progress or Progress()
 
     def look(self) -> Iterator[Request | None]:
         """Judge the windows that are new, one after the other.
 
         Yields:
-            After each window a request for a re-prune, where confirmed drift asks for one, or None.
+            After each window a request for a re-prune, if confirmed drift asks for one, or None.
 
         Raises:
-            StoreError: The store cannot be read or written; what was judged so far is kept.
+            StoreError: The store cannot be read or written, or a window cannot be fetched; the others are judged.
             IntegrityError: The registry, the champion or the state is damaged.
         """
         champion = self._registry.champion()
@@ -73,15 +80,36 @@ class Watcher:
         if champion is None:
             return
         keys = partial(logs.keys, self._store, self._workload.name, today=self._today(), known=state.windows)
-        for key in chain(keys(), keys(labels=True) if self._late.watch else ()):
-            window = self._new(key, state, champion)
-            if window is not None:
-                request = self._keeper.change(partial(self._note, found=window, champion=champion))
-                if window.kept is not None:
-                    from reprune.watch import together
+        failed: StoreError | None = None
+        try:
+            for key in chain(keys(), keys(labels=True) if self._watches_labels else ()):
+                self._progress.mark(f"looking at {key}")
+                try:
+                    found = self._new(key, state, champion)
+                except StoreError as error:
+                    self._store.check(write=True)  # a store that is away is not the window's fault
+                    if (seen := state.windows.get(key)) is not None and seen.modified == "":
+                        continue
+                    found = self._unfetched(key, error)
+                    failed = failed or (error if found is None else None)
+                if found is not None:
+                    request = self._keeper.change(partial(self._note, found=found, champion=champion))
+                    if found.kept is not None:
+                        self._tidy()
+                    yield request
+        finally:
+            self._judges.end()
+        if failed is not None:
+            raise failed
 
-                    together.tidy(self._store, self._workload.name, self._keeper.read().together)
-                yield request
+    def close(self) -> None:
+        """End what judges windows, from any thread; a window that is being judged is judged by the next monitor."""
+        self._judges.close()
+
+    def _tidy(self) -> None:
+        from reprune.watch import together
+
+        together.tidy(self._store, self._workload.name, self._keeper.read().together)
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock.wall(), UTC).date()
@@ -96,81 +124,60 @@ class Watcher:
                 setattr(state, name, value)
         return state
 
-    def _new(self, key: str, state: State, champion: Champion) -> "Judged | None":
-        """Judge a window that was not looked at yet, or was broken and has been written anew."""
+    def _new(self, key: str, state: State, champion: Champion) -> Judged | None:
+        """Judge a window that was not looked at yet, or that could not be read and has been written anew."""
         seen = state.windows.get(key)
-        if seen is not None and seen.verdict != "broken":
+        if seen is not None and seen.verdict not in UNREAD:
             return None
         try:
             modified = self._store.modified(key).isoformat()
-            if seen is not None and seen.modified == modified:
-                return None
-            return self._judge(key, modified, champion)
         except NotFoundError:
             return None  # deleted since it was listed
-
-    def _judge(self, key: str, modified: str, champion: Champion) -> "Judged":
-        found = Window(key=key, modified=modified, verdict="broken", summary="", at=self._clock.wall())
+        if seen is not None and seen.modified == modified:
+            return None
+        window = Window(key=key, modified=modified, verdict="set aside", summary="", at=self._clock.wall())
         if key not in self._begun:
             self._begun.add(key)
-            if self._keeper.change(partial(_begin_window, key=key)) > DEATHS:
-                found.summary = f"judging it ended the monitor {DEATHS} times; is there memory enough?"
-                return Judged(found)
-        version = self._version(champion)
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / Path(key).name
-            self._store.download(key, path)
-            try:
-                judged = self._decide(path, champion, version, found)
-            except InputError as error:
-                found.summary = error.message.replace(f"{folder}/", "")
-            except RepruneError:
-                raise
-            except Exception as error:  # a task of the user's own may raise anything
-                found.summary = f"judging it failed: {describe(error)}"
-            else:
-                return judged
-        log.warning("%s is broken: %s", key, found.summary)
-        return Judged(found)
+            if self._keeper.change(partial(_begin_window, key=key)) > TRIES:
+                return _set_aside(window, f"judging it ended the monitor {TRIES} times; was there memory enough?")
+        return self._judge(window, champion, self._version(champion))
 
-    def _decide(self, path: Path, champion: Champion, version: Path, found: Window) -> "Judged":
-        from reprune.drift.decision import decide
-
-        policy, late = self._workload.drift, logs.is_labels(found.key)
-        if late:
-            policy = self._late
-            window, found.delay = labels.read(self._store, found.key, path, self._inputs)
-        else:
-            window = logs.read(path, self._inputs)
-        found.examples = window.rows
-        if self._workload.monitor.online and not late and len(window):
-            return self._with_those_before(window, champion, version, found)
-        decision = decide(champion.version, version, window, self._signals, policy, seed=self._workload.seed)
-        found.verdict = decision.report.verdict if decision.report else "inconclusive"
-        found.summary = decision.report.summary if decision.report else decision.reason
-        return Judged(found, decision.report)
-
-    def _with_those_before(self, window: logs.Window, champion: Champion, version: Path, found: Window) -> "Judged":
-        """Judge a window alone, and together with those before it."""
-        from reprune.drift import detect
-        from reprune.drift.reference import Reference
-        from reprune.watch import together
-
-        reference, seed = Reference.load(version / REFERENCE), self._workload.seed
-        sample = detect.observe(reference, window, version / ONNX, self._signals, seed=seed)
-        added = together.add(
-            self._store,
-            self._workload.name,
-            self._keeper.read().together,
-            *detect.summaries(reference.sample, sample, name=found.key),
-            self._workload.drift,
-            name=f"{champion.version} {found.key} {found.modified}",
-            seed=seed,
+    def _judge(self, window: Window, champion: Champion, version: Path) -> Judged | None:
+        known = self._keeper.read()
+        order = Order(
+            key=window.key,
+            modified=window.modified,
+            at=window.at,
+            champion=champion.version,
+            folder=version,
+            together=known.together,
+            unread={it.key: it.modified for it in known.windows.values() if it.verdict in UNREAD},
         )
-        report, found.together = added.look.report, added.look.windows
-        found.verdict = report.verdict
-        found.summary = report.summary + (f", of {found.together} windows together" if found.together > 1 else "")
-        return Judged(found, report, added.kept)
+        try:
+            found = self._judges.judge(order)
+        except LimitError as error:
+            return _set_aside(window, error.message)
+        except NotFoundError:
+            return None  # deleted meanwhile
+        except RepruneError:
+            self._begun.discard(window.key)
+            self._keeper.change(lambda state: state.begun.pop(window.key, None))  # it did not end the monitor
+            raise
+        if found.window.verdict == "broken":
+            log.warning("%s is broken: %s", window.key, found.window.summary)
+        return found
+
+    def _unfetched(self, key: str, error: StoreError) -> Judged | None:
+        """Set a window aside that the store failed to give several times, while it gives others."""
+        self._failures[key] += 1
+        if self._failures[key] < TRIES:
+            return None
+        try:
+            modified = self._store.modified(key).isoformat()
+        except StoreError:
+            modified = ""  # then it is judged as soon as this can be said
+        window = Window(key=key, modified=modified, verdict="set aside", summary="", at=self._clock.wall())
+        return _set_aside(window, f"it could not be fetched {TRIES} times: {error.message}")
 
     def _version(self, champion: Champion) -> Path:
         """Return the folder with the champion's model and reference, fetched once."""
@@ -184,12 +191,11 @@ class Watcher:
             if self._scratch is not None:
                 self._scratch.cleanup()
             self._scratch, self._fetched = scratch, champion.version
-            self._inputs = logs.inputs_of(Path(scratch.name) / ONNX)
         return Path(self._scratch.name)
 
-    def _note(self, state: State, found: "Judged", champion: Champion) -> Request | None:
-        """Count a window in the state, and return a request where it confirms drift."""
-        window, report = found.window, found.report
+    def _note(self, state: State, found: Judged, champion: Champion) -> Request | None:
+        """Count a window in the state, and return a request if it confirms drift."""
+        window = found.window
         seen = state.windows.get(window.key)
         if seen is not None and seen.modified == window.modified:
             return None  # another monitor was quicker
@@ -198,15 +204,13 @@ class Watcher:
         kept = logs.recent(state.windows, today=self._today())
         state.windows = {key: it for key, it in sorted(state.windows.items()) if key in kept}
         state.window_counts[window.verdict] = state.window_counts.get(window.verdict, 0) + 1
-        if state.champion != champion.version or report is None:
+        if state.champion != champion.version or window.verdict in UNREAD:
             return None
         if found.kept is not None:
             state.together = found.kept
         findings = state.late if logs.is_labels(window.key) else state
         if window.verdict in ("drift", "no drift"):
-            tests = sorted(report.tests, key=lambda test: test.adjusted_p_value)[:DRIFT_TESTS]
-            findings.quality = report.quality
-            findings.tests = tuple(DriftMetrics.model_validate(test.model_dump()) for test in tests)
+            findings.quality, findings.tests = found.quality, found.tests
         findings.follow(window, self._workload.monitor)
         if window.verdict != "drift" or not findings.confirmed:
             return None
@@ -217,19 +221,9 @@ class Watcher:
         )
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What came of looking at a window.
-
-    Attributes:
-        window: For the state.
-        report: What the tests found; None where it is broken.
-        kept: Keys of the summaries that the next window is judged together with; None where it is judged alone.
-    """
-
-    window: Window
-    report: "DriftReport | None" = None
-    kept: tuple[str, ...] | None = None
+def _set_aside(window: Window, reason: str) -> Judged:
+    log.warning("%s is set aside: %s", window.key, reason)
+    return Judged(window=window.model_copy(update={"summary": reason}))
 
 
 def _begin_window(state: State, key: str) -> int:

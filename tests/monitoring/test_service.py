@@ -10,6 +10,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -19,9 +21,11 @@ from reprune.monitoring.launchers import DryRun
 from reprune.monitoring.monitor import Monitor
 from reprune.monitoring.service import Server, Token
 from reprune.store import open_store
-from reprune.watch.state import Keeper
+from reprune.watch.progress import Progress
+from reprune.watch.state import Keeper, Verdict
 from tests.conftest import free_port
 from tests.monitoring import production
+from tests.reprune.drift import bombs
 
 TOKEN = "a-token-of-enough-letters"
 
@@ -107,7 +111,7 @@ def token():
 @pytest.fixture
 def unwatched(store, launcher):
     """A monitor that has not looked at the store yet."""
-    return Monitor(production.workload(), store, launcher)
+    return Monitor(production.workload(monitor={"window_memory_megabytes": 128}), store, launcher)
 
 
 @pytest.fixture
@@ -219,6 +223,59 @@ def test_it_is_ready_once_it_has_looked(unwatched, token):
         assert client.get("/readyz") == (503, "the store has not been looked at yet\n")
         assert client.post(alert())[1] == {"alerts": [{"refused": "no-champion"}]}
         server.shutdown()
+
+
+class Hanging(Recorder):
+    """Starts re-prunes on a server that accepts connections and, for a while, never answers."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked, self.answers = threading.Event(), threading.Event()
+
+    def outcome(self, launch):
+        self.asked.set()
+        self.answers.wait()
+
+
+def test_it_is_unhealthy_while_it_stands_still_and_healthy_again_afterwards(store, token):
+    launcher, stop, seconds = Hanging(), threading.Event(), [0.0]
+    monitor = Monitor(production.workload(), store, launcher, Progress(lambda: seconds[0]))
+    monitor.look()
+    watching = threading.Thread(target=monitor.watch, args=(stop, 3600), daemon=True)
+    with Server(("127.0.0.1", 0), monitor, token) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        server.watching = watching.is_alive
+        client = Client(server.server_port)
+        assert client.post(alert())[0] == 200
+        watching.start()
+        assert launcher.asked.wait(60)
+        assert client.get("/healthz") == (200, "alive\n") and client.get("/readyz")[0] == 200
+        seconds[0] += client.metric("reprune_monitor_progress_limit_seconds") + 1
+        status, said = client.get("/healthz")
+        assert status == 500 and "no progress for 5101 s" in said and "re-prunes" in said
+        assert client.get("/readyz") == (503, said) and client.metric("reprune_monitor_ready") == 0
+        assert client.metric("reprune_monitor_progress_age_seconds") == 5101 and "stalled" in client.get("/")[1]
+        launcher.answers.set()
+        await_(lambda: client.get("/readyz")[0] == 200)
+        assert client.get("/healthz") == (200, "alive\n")
+        stop.set()
+        server.shutdown()
+
+
+def test_a_window_that_was_set_aside_is_shown_and_counted(client, monitor, store):
+    path = Path(store.uri) / production.key_of("a.npz")
+    path.parent.mkdir(parents=True)
+    bombs.npz(path, (1 << 60, 0))
+    production.log_window(store, "b", count=20_000, columns=1500, seed=10)
+    production.log_window(store, "c", seed=10)
+    monitor.look()
+    counted = [client.metric("reprune_monitor_windows_total", verdict=it) for it in get_args(Verdict)]
+    assert dict(zip(get_args(Verdict), counted, strict=True)) == {
+        "drift": 0, "no drift": 1, "inconclusive": 0, "broken": 1, "set aside": 1
+    }  # fmt: skip
+    page = client.get("/")[1]
+    assert "rows without any values" in page and "monitor.window_memory_megabytes" in page
+    assert client.get("/healthz")[0] == client.get("/readyz")[0] == 200
 
 
 def test_it_is_not_ready_while_the_store_is_gone(client, monitor, tmp_path):

@@ -1,5 +1,6 @@
 """The monitor's image has no torch: all of its work is done in a process that cannot import it."""
 
+import os
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from reprune.store import open_store
 from tests.monitoring import production
 
-WORK = """
+BARRIER = """
 import sys
 
 ABSENT = ("torch", "kfp", "kubernetes", "pandas", "sklearn", "matplotlib", "onnxscript", "sympy")
@@ -19,6 +20,11 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
+"""
+"""Read by every Python that starts, the process that judges windows too."""
+
+WORK = """
+import sys
 import reprune.monitoring.kubeflow, reprune.monitoring.service
 from reprune import workload
 from reprune.monitoring import status
@@ -42,10 +48,13 @@ print([launch.source for launch in monitor.snapshot().state.launches])
 @pytest.fixture
 def work(tmp_path):
     production.promote(open_store(tmp_path / "store"), tmp_path / "champion")
+    (tmp_path / "barrier").mkdir()
+    (tmp_path / "barrier" / "sitecustomize.py").write_text(BARRIER)
 
     def run(**changes):
         command = [sys.executable, "-c", WORK, str(tmp_path / "store"), repr(changes)]
-        return subprocess.run(command, capture_output=True, text=True)
+        environment = os.environ | {"PYTHONPATH": str(tmp_path / "barrier")}
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
 
     return run
 
