@@ -15,10 +15,10 @@ _DOWNLOADS = frozenset({"pretrained", "download", "trust"})
 """Words of the names of arguments that ask for more than a model when they are true."""
 _PLACE = re.compile(r"[/\\]|^~|^\.\.|^(hf[-_]hub|local-dir|file|https?):", re.IGNORECASE)
 
-_INFORMATION = frozenset({"id2label", "label2id", "task_specific_params"})
+_INFORMATION = frozenset({"id2label", "label2id", "task_specific_params", "_name_or_path", "name_or_path"})
 """Keys of a config that no model is built from."""
-_ORIGINS = frozenset({"_name_or_path", "name_or_path", "_commit_hash", "auto_map", "custom_pipelines"})
-"""Keys of a config that say where code and weights came from; they are left out."""
+_ORIGINS = frozenset({"auto_map", "custom_pipelines", "_commit_hash"})
+"""Keys of a config that say where code came from; they are left out."""
 _KERNELS = re.compile(r"[/:@]|flash|kernel|paged", re.IGNORECASE)
 
 
@@ -50,8 +50,8 @@ def check_plain(given: dict[str, Any], *, name: str, key: str) -> None:
 def harmless_config(values: dict[str, Any], *, key: str) -> dict[str, Any]:
     """Return a config of transformers without what would fetch weights or code.
 
-    Keys that say where a checkpoint came from are left out, and weights of a backbone are not asked for: the bundle has
-    its own.
+    Keys that say where code came from are left out, and weights of a backbone are not asked for: the bundle has its
+    own.
 
     Raises:
         InputError: A key names code, a file or a download that the model could not be built without.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reprune.champion import ONNX, champion
+from reprune.champions import ONNX, champion
 from reprune.errors import InputError
 from reprune.registry import Registry, workloads
 from reprune.store import Store, fetch_file

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from reprune import signals
-from reprune.champion import ONNX
+from reprune.champions import ONNX
 from reprune.drift.policy import LATE
 from reprune.entrypoints import describe
 from reprune.errors import InputError, RepruneError
