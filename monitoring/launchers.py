@@ -44,7 +44,7 @@ class Local:
 
     def __init__(self, workload: str, store: str, folder: Path) -> None:
         run = ["run", workload, "--store", store, "--trigger", "alert", "--json"]
-        self.command = [sys.executable, "-P", "-m", "reprune", *run]
+        self.command = [sys.executable, "-m", "reprune", *run]
         self._folder = folder
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
