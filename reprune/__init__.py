@@ -5,12 +5,15 @@ What a user of the library needs is here, imported when first used, since torch 
     import reprune
 
     champion = reprune.champion("digits")  # from ./reprune-store, or store="s3://bucket/prefix"
-    model = champion.torch()  # a torch.nn.Module in eval mode
+    model = champion.torch()  # a torch.nn.Module in eval mode; allow=["my_project"] for a model of your own
     session = champion.onnx()  # an onnxruntime.InferenceSession
 """
 
 import importlib
-from typing import Any
+
+TYPE_CHECKING = False  # typing is not imported: with python -m, it would be looked for in the working folder first
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 
@@ -18,7 +21,7 @@ _PLACES = {
     "Recipe": "reprune.pruning",
     "RepruneError": "reprune.errors",
     "analyze": "reprune.pruning",
-    "champion": "reprune.champion",
+    "champion": "reprune.champions",
     "load": "reprune.bundle",
     "open_store": "reprune.store",
     "prune": "reprune.pruning",
@@ -29,7 +32,7 @@ _PLACES = {
 __all__ = ["__version__", *sorted(_PLACES)]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _PLACES:
         raise AttributeError(f"module 'reprune' has no attribute {name!r}")
     return getattr(importlib.import_module(_PLACES[name]), name)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reprune.champion import ONNX
+from reprune.champions import ONNX
 from reprune.errors import InputError, IntegrityError
 from reprune.gate import serving
 from reprune.gate.verdict import Verdict

@@ -10,6 +10,7 @@ A bundle is a folder::
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from reprune import digest
+from reprune.allowlist import Allowlist
 from reprune.errors import InputError, IntegrityError
 from reprune.factory import Factory, build, check, of_model
 from reprune.pruning import masks as sparsity
@@ -134,14 +136,18 @@ def save(
     return description
 
 
-def load(folder: str | Path, *, factory: str | None = None, quantized: bool = False) -> nn.Module:
+def load(
+    folder: str | Path, *, allow: Iterable[str] = (), factory: str | None = None, quantized: bool = False
+) -> nn.Module:
     """Load a bundle: build the user's model, cut it by the recipe, and fill in the weights.
 
-    The only code that runs is the entry point of the dense model, from this environment, never from the bundle. Name it
-    yourself as ``factory`` when the bundle comes from a stranger.
+    The only code that runs is the entry point of the dense model, from this environment, never from the bundle or the
+    working folder, and only if you allow it. The workloads that ship and the models of transformers always are allowed.
 
     Args:
         folder: The bundle.
+        allow: Packages whose models the bundle may name (``my_project``), and entry points that it may name
+            (``my_project.models:build``).
         factory: Entry point to use in place of the one that the bundle names.
         quantized: Whether to fill in the weights that the quantized file is made from, where those are others.
 
@@ -150,12 +156,14 @@ def load(folder: str | Path, *, factory: str | None = None, quantized: bool = Fa
 
     Raises:
         IntegrityError: A file is missing or not what its digest says.
-        InputError: The entry point is not to be found, or builds another model.
+        InputError: The entry point is not allowed, is not to be found, or builds another model.
     """
     folder = Path(folder)
     description = Description.read(folder)
     verify(folder, description)
-    model = Factory(factory or description.model, description.arguments).build()
+    allowed = Allowlist((factory,)) if factory else Allowlist.of(allow)
+    key = "factory" if factory else f"{DESCRIPTION}: model"
+    model = Factory(factory or description.model, description.arguments).build(key=key, allowed=allowed)
     if RECIPE in description.files:
         model = replay(model, Recipe.load(folder / RECIPE))
     weights = QUANTIZED if quantized and QUANTIZED in description.files else WEIGHTS

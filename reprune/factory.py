@@ -2,8 +2,6 @@
 
 import inspect
 import json
-import sys
-import typing
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +10,7 @@ import torch
 from torch import nn
 
 from reprune import entrypoints
+from reprune.allowlist import Allowlist
 from reprune.errors import InputError, RepruneError
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.surgery import replay
@@ -28,35 +27,24 @@ class Factory:
     """``module:callable``."""
     arguments: dict[str, Any] = field(default_factory=dict)
 
-    def build(self, *, key: str = "model") -> nn.Module:
+    def build(self, *, key: str = "model", allowed: Allowlist | None = None) -> nn.Module:
         """Build the dense model.
 
         A class that names its ``config_class``, as those of transformers do, gets its ``config`` made from a dict.
+        Modules are looked for everywhere but in the working folder.
 
         Args:
-            key: What names the entry point, for messages.
+            key: The key that names the entry point, for messages.
+            allowed: The entry points that the caller allows; by default this very one, which the caller names.
 
         Raises:
-            InputError: The entry point is not to be found, fails, or returns something else than a module.
+            InputError: The entry point is not allowed, is not to be found, fails, or returns something else than a
+                module.
         """
-        root = self.entry_point.partition(".")[0].partition(":")[0]
-        if root in sys.stdlib_module_names or root == "builtins":
-            raise InputError(
-                f"{key}: {self.entry_point!r} is in Python's standard library, which holds no models.",
-                "Name your own module.",
-            )
-        arguments = dict(self.arguments)
-        if arguments:
-            function = entrypoints.resolve(self.entry_point, key=key)
-            if not _says_it_builds(function):
-                raise InputError(
-                    f"{key}: {self.entry_point!r} does not say that it builds a model, so it is given no arguments.",
-                    "Name a class of models, or annotate the function: def build(...) -> torch.nn.Module.",
-                )
-            config = getattr(function, "config_class", None)
-            if config is not None and isinstance(arguments.get("config"), dict):
-                arguments["config"] = config.from_dict(arguments["config"])
-        model = entrypoints.call(self.entry_point, key=key, keywords=arguments)
+        allowed = Allowlist((self.entry_point,)) if allowed is None else allowed
+        with entrypoints.without_working_folder():
+            function, arguments = allowed.resolve(self.entry_point, self.arguments, key=key)
+            model = entrypoints.invoke(function, name=self.entry_point, key=key, keywords=arguments)
         if not isinstance(model, nn.Module):
             raise InputError(
                 f"{key}: {self.entry_point}() returned a {type(model).__name__}, not a torch.nn.Module.",
@@ -68,20 +56,6 @@ class Factory:
 def build(entry_point: str, *, key: str) -> nn.Module:
     """Build a dense model from an entry point without arguments; see `Factory.build`."""
     return Factory(entry_point).build(key=key)
-
-
-def _says_it_builds(function: Any) -> bool:
-    """Whether a callable is a class of modules, or annotated to return one: no stranger's bundle calls anything else.
-
-    With arguments of its choice, a bundle could make much of what is installed do much else.
-    """
-    if isinstance(function, type):
-        return issubclass(function, nn.Module)
-    try:
-        returned = typing.get_type_hints(function).get("return")
-    except (NameError, TypeError):
-        return False
-    return isinstance(returned, type) and issubclass(returned, nn.Module)
 
 
 def of_model(model: nn.Module, entry_point: str | None, arguments: dict[str, Any] | None) -> Factory:

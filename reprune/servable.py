@@ -1,10 +1,10 @@
 """A model, however a user names it, as an ONNX file: a file, a bundle's folder, or a version in a registry."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reprune.champion import ONNX, champion
+from reprune.champions import ONNX, champion
 from reprune.errors import InputError
 from reprune.registry import Registry, workloads
 from reprune.store import Store, fetch_file
@@ -23,6 +23,7 @@ def onnx_file(
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     example: "Inputs | None" = None,
+    allow: Iterable[str] = (),
 ) -> Path:
     """Return the ONNX file of a model.
 
@@ -33,9 +34,10 @@ def onnx_file(
         scratch: A folder for what is fetched or exported.
         shapes: Shapes by input name, to export a bundle with.
         example: Inputs to export a bundle with; by default, without shapes, those of the data that it was made with.
+        allow: Packages and entry points that may build a bundle's model, as in `reprune.load`.
 
     Raises:
-        InputError: There is no such file, folder or workload, or the folder holds no model.
+        InputError: There is no such file, folder or workload, the folder holds no model, or its model is not allowed.
         IntegrityError: A version or a bundle is damaged.
     """
     if "://" in reference:
@@ -47,7 +49,7 @@ def onnx_file(
     if (path / ONNX).is_file():
         return path / ONNX
     if (path / DESCRIPTION).is_file():
-        return _exported(path, scratch, shapes or {}, example)
+        return _exported(path, scratch, shapes or {}, example, tuple(allow))
     workload, at, version = reference.partition("@")
     if "/" in reference or workload not in workloads(store):
         raise _nothing(reference, path, store)
@@ -67,23 +69,32 @@ def _nothing(reference: str, path: Path, store: Store) -> InputError:
     )
 
 
-def _exported(folder: Path, scratch: Path, shapes: Mapping[str, Sequence[int]], example: "Inputs | None") -> Path:
+def _exported(
+    folder: Path,
+    scratch: Path,
+    shapes: Mapping[str, Sequence[int]],
+    example: "Inputs | None",
+    allow: tuple[str, ...],
+) -> Path:
     from reprune import bundle
     from reprune.onnx.export import export
 
     written = scratch / f"{folder.resolve().name}.onnx"
     scratch.mkdir(parents=True, exist_ok=True)
     description = bundle.Description.read(folder)
-    inputs = _example(folder, description.lineage, shapes) if example is None else example
-    export(bundle.load(folder), inputs, written)
+    inputs = _example(folder, description.lineage, shapes, allow) if example is None else example
+    export(bundle.load(folder, allow=allow), inputs, written)
     return written
 
 
-def _example(folder: Path, lineage: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> "Inputs":
+def _example(
+    folder: Path, lineage: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], allow: tuple[str, ...]
+) -> "Inputs":
     """Return inputs to export with: of the shapes given, or from the data that the bundle was made with."""
     import torch
 
     from reprune import entrypoints
+    from reprune.allowlist import Allowlist
     from reprune.data import iter_batches
 
     if shapes:
@@ -96,5 +107,9 @@ def _example(folder: Path, lineage: Mapping[str, Any], shapes: Mapping[str, Sequ
             f"{folder} is a bundle without {ONNX}, and what its model takes is not written in it.",
             "Give the shape of its inputs, the batch first: --input input=1x3x224x224.",
         )
-    inputs: Inputs = next(iter_batches(entrypoints.call(source, "validation", key="data"), batch_size=2))[0]
+    key = f"{DESCRIPTION}: data"
+    with entrypoints.without_working_folder():
+        load = Allowlist.of(allow).resolve_data(source, key=key)
+        data = entrypoints.invoke(load, "validation", name=source, key=key)
+    inputs: Inputs = next(iter_batches(data, batch_size=2))[0]
     return inputs

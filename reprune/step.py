@@ -20,6 +20,8 @@ from reprune.store import Store, open_store
 from reprune.workload import Workload, parse
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from reprune.data import Data
     from reprune.tasks import Task
     from reprune.training.checkpoint import Checkpoints
@@ -116,6 +118,16 @@ class Step:
         from reprune import tasks
 
         return tasks.of(self.workload, self.data)
+
+    def load(self, folder: Path, *, quantized: bool = False) -> "nn.Module":
+        """Return the model of a bundle of this run, which the workload's own entry point builds.
+
+        Raises:
+            InputError: The bundle names another entry point.
+        """
+        from reprune import bundle
+
+        return bundle.load(folder, allow=[self.workload.model], quantized=quantized)
 
     def checkpoints(self, key: str) -> "Checkpoints":
         """The checkpoints of the work that a digest names."""

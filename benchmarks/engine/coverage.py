@@ -107,7 +107,7 @@ def _examine_reprune(name: str, model: Any, inputs: Any, result: dict[str, Any])
 
     def reload(folder: str) -> Any:
         reprune.save(pruned, folder, factory=f"benchmarks.engine.models:{name}", recipe=recipe)
-        return reprune.load(folder)
+        return reprune.load(folder, factory=f"benchmarks.engine.models:{name}")
 
     use(pruned, inputs, reload, result)
     kept = {tensor: {cut.dim: cut.kept for cut in cuts} for tensor, cuts in recipe.slices.items()}

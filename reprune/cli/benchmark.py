@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reprune.cli import terminal
-from reprune.cli.options import DEFAULT_STORE, EndpointOption, StoreOption, use_endpoint
+from reprune.cli.options import DEFAULT_STORE, AllowOption, EndpointOption, StoreOption, use_endpoint
 from reprune.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def benchmark(
         Path | None,
         typer.Option("--samples", metavar="FILE", help="Write every duration, as JSON.", show_default=False),
     ] = None,
+    allow: AllowOption = None,
     store: StoreOption = DEFAULT_STORE,
     endpoint_url: EndpointOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")] = False,
@@ -84,12 +85,11 @@ def benchmark(
     for path, option in ((html, "--html"), (samples, "--samples")):
         terminal.check_writable(path, option)
     use_endpoint(endpoint_url)
-    sys.path.append(str(Path.cwd()))  # the class of a bundle without a graph may be here; nothing is hidden by it
     from reprune.hardware.benchmark import compare
     from reprune.hardware.statistics import Recording
 
     with TemporaryDirectory(prefix="reprune-benchmark-") as folder:
-        files = _files(models, store, Path(folder), shapes)
+        files = _files(models, store, Path(folder), shapes, allow or ())
         target, feeds = _prepare(files, provider, threads, batch, shapes)
         raw = Path(folder) / "samples.npz"
         baseline = next(iter(files))
@@ -119,7 +119,9 @@ def _shapes(given: list[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _files(references: Sequence[str], store: str, scratch: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Path]:
+def _files(
+    references: Sequence[str], store: str, scratch: Path, shapes: dict[str, tuple[int, ...]], allow: Sequence[str]
+) -> dict[str, Path]:
     """Return ONNX files by the names that they have in the table, all different."""
     from reprune.hardware.benchmark import CONTROL
     from reprune.servable import onnx_file
@@ -131,7 +133,7 @@ def _files(references: Sequence[str], store: str, scratch: Path, shapes: dict[st
     for k, (reference, name) in enumerate(zip(references, short, strict=True)):
         clear = name if short.count(name) == 1 and name != CONTROL else reference
         unique = f"{clear} ({k + 1})" if clear in files or clear == CONTROL else clear
-        files[unique] = onnx_file(reference, opened, scratch / str(k), shapes=shapes)
+        files[unique] = onnx_file(reference, opened, scratch / str(k), shapes=shapes, allow=allow)
     return files
 
 

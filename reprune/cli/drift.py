@@ -191,7 +191,7 @@ def _production(
 
 def _log(name: str, log: str, shards: int, rate: float | None, watch: list[str] | None, store: str) -> "Comparison":
     from reprune import workload
-    from reprune.champion import champion
+    from reprune.champions import champion
     from reprune.cli.run import execute, not_started, raise_failure
     from reprune.drift.standalone import Comparison
     from reprune.drift.verdict import DriftReport

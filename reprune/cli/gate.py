@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reprune.cli import terminal
-from reprune.cli.options import DEFAULT_STORE, EndpointOption, StoreOption, use_endpoint
+from reprune.cli.options import DEFAULT_STORE, AllowOption, EndpointOption, StoreOption, use_endpoint
 
 if TYPE_CHECKING:
     from reprune.gate.standalone import Judgement
@@ -41,6 +41,7 @@ def gate(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page with plots.", show_default=False)
     ] = None,
+    allow: AllowOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON in place of the table.")] = False,
     store: StoreOption = DEFAULT_STORE,
     endpoint_url: EndpointOption = None,
@@ -79,6 +80,7 @@ def gate(
                 store=open_store(store),
                 scratch=Path(scratch),
                 seconds=seconds,
+                allow=allow or (),
                 progress=lambda doing, share: shown.update(
                     task, description=doing if share is None else f"{doing}: {share:.0%}"
                 ),

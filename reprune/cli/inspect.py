@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reprune.cli import terminal
+from reprune.cli.options import AllowOption
 from reprune.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def inspect(
         str | None,
         typer.Option("--arguments", metavar="JSON", help="Keyword arguments of the callable.", show_default=False),
     ] = None,
+    allow: AllowOption = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write a page with a picture.", show_default=False),
@@ -61,7 +63,7 @@ def inspect(
     Example: reprune inspect my_project.models:Net --input 1x3x224x224 --arguments '{"num_classes": 10}'
     """
     inputs = _inputs(shapes or [])
-    module, example = _resolve(model, inputs, arguments)
+    module, example = _resolve(model, inputs, arguments, allow or [])
     from reprune.pruning import analyze
     from reprune.pruning.counts import counts
 
@@ -104,18 +106,18 @@ def _inputs(given: list[str]) -> Any:
     return tuple(value for _, value in made) or None
 
 
-def _resolve(model: str, inputs: Any, arguments: str | None) -> "tuple[nn.Module, Any]":
+def _resolve(model: str, inputs: Any, arguments: str | None, allow: list[str]) -> "tuple[nn.Module, Any]":
     """Return the module that is meant, in eval mode, and its example inputs."""
     from reprune import bundle, entrypoints
     from reprune import workload as contract
 
-    entrypoints.use_code(str(Path.cwd()))
     if (Path(model) / bundle.DESCRIPTION).is_file():
-        return bundle.load(model), _needed(inputs, model)
+        return bundle.load(model, allow=allow), _needed(inputs, model)
     if Path(model).is_dir():
         raise InputError(f"{model} is a folder, but no bundle: it has no {bundle.DESCRIPTION}.", "Name a bundle.")
     if ":" in model:
         keywords = _arguments(arguments)
+        entrypoints.use_code(str(Path.cwd()))  # the user names the module, a bundle does not
         return bundle.Factory(model, keywords).build(key="MODEL").eval(), _needed(inputs, model)
     loaded = contract.load(model)
     entrypoints.use_code(loaded.code)

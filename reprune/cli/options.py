@@ -29,6 +29,17 @@ EndpointOption = Annotated[
         show_default=False,
     ),
 ]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="NAME",
+        help="A package whose models a bundle may name, or an entry point that it may name, as in "
+        "[bold]my_project[/bold] or [bold]my_project.models:build[/bold]; may be repeated. Needed for bundles of your "
+        "own models, not for workloads that ship.",
+        show_default=False,
+    ),
+]
 ImageOption = Annotated[
     str | None,
     typer.Option(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 
-from reprune.champion import champion
+from reprune.champions import champion
 from reprune.drift import windows
 from reprune.drift.judge import judge, watched
 from reprune.drift.policy import DriftPolicy

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reprune.champion import ONNX, champion
+from reprune.champions import ONNX, champion
 from reprune.drift import summary_file, windows
 from reprune.drift.judge import judge, watched
 from reprune.drift.policy import DriftPolicy

@@ -138,7 +138,7 @@ def _quantized(model: str | Path) -> bool:
 
 def _ask(request: dict[str, object], timeout_seconds: float) -> dict[str, object]:
     """Run this module in a fresh process, with isolated imports: nothing of ours is loaded there yet."""
-    command = [sys.executable, "-m", "reprune.gate.serving"]
+    command = [sys.executable, "-P", "-m", "reprune.gate.serving"]
     try:
         done = subprocess.run(
             command, input=json.dumps(request), capture_output=True, text=True, timeout=timeout_seconds, check=False

@@ -1,6 +1,6 @@
 """The gate by itself, as a CI job runs it: any two or three models, data, and what they are judged by."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from reprune.hardware.session import open_session
 from reprune.onnx.parity import Parity, compare
 from reprune.servable import DESCRIPTION, onnx_file
 from reprune.store import Store
-from reprune.workload import Evaluation
+from reprune.workload import Evaluation, Workload
 
 PARITY_EXAMPLES = 512
 """Examples on which a bundle's torch model is compared with its ONNX file."""
@@ -52,6 +52,7 @@ def gate(
     store: Store,
     scratch: Path,
     seconds: float = 8.0,
+    allow: Iterable[str] = (),
     progress: Progress = lambda doing, share: None,
 ) -> Judgement:
     """Time the models in turns on every target, let them answer the test split, and judge.
@@ -65,6 +66,8 @@ def gate(
         store: Where workloads are looked up.
         scratch: A folder for what is fetched, exported and recorded.
         seconds: Time for the interleaved rounds of one target.
+        allow: Packages and entry points that may build a bundle's model, besides the workload's own, as in
+            `reprune.load`.
         progress: Told what goes on.
 
     Raises:
@@ -75,11 +78,12 @@ def gate(
     for target in evaluation.target:
         target.check()
     data = Data(evaluation)
+    allowed = (*allow, evaluation.model) if isinstance(evaluation, Workload) else tuple(allow)
     example = data.example(split="test") if _bundles(named) else None
     files = {}
     for name, reference in named.items():
         progress(f"reading {name}", None)
-        files[name] = onnx_file(reference, store, scratch / name, example=example)
+        files[name] = onnx_file(reference, store, scratch / name, example=example, allow=allowed)
     benchmarks, recordings = _timed(evaluation, files, data, scratch, seconds, progress)
     progress("answering the test split", None)
     found = gathering.collect(
@@ -88,7 +92,7 @@ def gate(
         candidate=files[CANDIDATE],
         champion=files.get(CHAMPION),
         benchmarks=benchmarks,
-        parity=_parity(named, files, data),
+        parity=_parity(named, files, data, allowed),
         data=data,
     )
     return Judgement(judge(found, evaluation.gate, evaluation.budget), found, benchmarks, recordings)
@@ -115,7 +119,9 @@ def _timed(
     return benchmarks, recordings
 
 
-def _parity(named: dict[str, str], files: dict[str, Path], data: Data) -> dict[str, Parity] | None:
+def _parity(
+    named: dict[str, str], files: dict[str, Path], data: Data, allowed: tuple[str, ...]
+) -> dict[str, Parity] | None:
     """Compare each bundle's torch model with the ONNX file that stands for it; None where no model came as a bundle."""
     bundles = _bundles(named)
     if not bundles:
@@ -124,7 +130,8 @@ def _parity(named: dict[str, str], files: dict[str, Path], data: Data) -> dict[s
 
     inputs = [batch for batch, _ in data.batches("test", limit=PARITY_EXAMPLES)]
     return {
-        f"{name}: torch → ONNX": compare(bundle.load(folder), files[name], inputs) for name, folder in bundles.items()
+        f"{name}: torch → ONNX": compare(bundle.load(folder, allow=allowed), files[name], inputs)
+        for name, folder in bundles.items()
     }
 
 

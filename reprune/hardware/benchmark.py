@@ -189,7 +189,7 @@ def _cold_start(common: dict[str, Any], path: str) -> tuple[float, int | None]:
 
 def _work(request: dict[str, Any], seconds: float, progress: Progress | None) -> dict[str, Any]:
     """Run one request in a fresh process and return its result."""
-    command = [sys.executable, "-m", "reprune.hardware.worker"]
+    command = [sys.executable, "-P", "-m", "reprune.hardware.worker"]
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reprune import bundle, words
+from reprune import words
 from reprune.planning.sensitivity.memory import Memory
 from reprune.planning.subject import Subject
 from reprune.report import pages
@@ -13,7 +13,7 @@ from reprune.warm_start import Former, former_cut
 
 def run(step: Step, *, dense: Path, sensitivity: Path, report: Path) -> None:
     """Write a curve with error bars for each group, or null where the champion's recipe is to be replayed first."""
-    model = bundle.load(dense)
+    model = step.load(dense)
     former = former_cut(step, model)
     if isinstance(former, Former):
         reason = f"not needed yet: the recipe of the champion {former.version} is tried first"

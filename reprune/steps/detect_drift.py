@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from reprune import signals
-from reprune.champion import ONNX
+from reprune.champions import ONNX
 from reprune.drift.dataset import DatasetExamples
 from reprune.drift.decision import Decision, Trigger, decide
 from reprune.drift.features import Examples

@@ -34,7 +34,7 @@ def run(step: Step, *, dense: Path, candidate: Path, exported: Path, report: Pat
     described = {}
     for place, (name, folder) in enumerate((("dense", dense), ("candidate", candidate))):
         step.progress(f"exporting {name}", place / 2)
-        described[name] = _export(step, bundle.load(folder), exported / f"{name}.onnx") | {
+        described[name] = _export(step, step.load(folder), exported / f"{name}.onnx") | {
             "bundle_sha256": digest.of_file(folder / bundle.DESCRIPTION)
         }
     for size in {target.batch_size for target in step.workload.target}:
@@ -59,7 +59,7 @@ def _quantized(step: Step, candidate: Path, path: Path) -> Quantization | None:
         return quantizing.quantize(step, path)
     with TemporaryDirectory() as scratch:
         source = Path(scratch) / path.name
-        export(bundle.load(candidate, quantized=True), step.data.example(), source)
+        export(step.load(candidate, quantized=True), step.data.example(), source)
         return quantizing.quantize(step, path, source)
 
 

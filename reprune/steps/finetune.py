@@ -18,12 +18,12 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
     """Write the recovered model as a bundle: the candidate."""
     workload, settings = step.workload, step.workload.finetune
     parent = bundle.Description.read(pruned)
-    model = bundle.load(pruned)
+    model = step.load(pruned)
     before = validation_score(step, model)
     replayed = parent.lineage.get("replayed")
     epochs = shortened(settings.epochs, workload.warm_start) if replayed else settings.epochs
     rate = learning.warm_rate(step) if parent.lineage.get("replayed_weights") else learning.recovery_rate(step)
-    teacher = bundle.load(dense)
+    teacher = step.load(dense)
     price, macs = learning.recovery_cost(step, teacher), macs_of(model, step.data.example())
     decides = [parent.files, epochs, rate, settings.model_dump(), workload.train.decisive()]
     history = learn(
@@ -46,7 +46,9 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
         _scaled(step, quantized)
     after = validation_score(step, model)
     lineage = parent.lineage | {"finetune": history.model_dump()["epochs"], "parent": parent.files, "cost": costs}
-    bundle.save(model, candidate, factory=parent.model, recipe=bundle.recipe_of(pruned), quantized=quantized, **lineage)
+    bundle.save(
+        model, candidate, factory=workload.model, recipe=bundle.recipe_of(pruned), quantized=quantized, **lineage
+    )
     report.write_text(pages.training("Fine-tuning", history, step.task.metric, aware.statement if aware else ""))
     told = history.model_dump()
     step.record = {

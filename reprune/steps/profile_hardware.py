@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from reprune import bundle
 from reprune.hardware import profiles
 from reprune.hardware.target import Target
 from reprune.pruning import analyze
@@ -14,7 +13,7 @@ def run(step: Step, *, dense: Path, target: str, report: Path) -> str:
     """Return the key in the store of the table; what is known of this machine already is used again."""
     where = Target.model_validate_json(target).check()
     step.part = where.slug()
-    analysis = analyze(bundle.load(dense), step.data.example(batch_size=where.batch_size))
+    analysis = analyze(step.load(dense), step.data.example(batch_size=where.batch_size))
     found = profiles.complete(
         step.store,
         analysis.operators,

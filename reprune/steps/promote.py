@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from reprune import bundle, digest
 from reprune.approval import COMPARED_WITH, REQUESTS, TARGETS, VERDICT, approve
-from reprune.champion import ONNX
+from reprune.champions import ONNX
 from reprune.drift.dataset import freeze_reference
 from reprune.errors import IntegrityError, StoreError
 from reprune.gate import serving

@@ -19,7 +19,7 @@ from reprune.warm_start import Former, FormerModel, WarmStart, former_cut, forme
 
 def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], pruned: Path, report: Path) -> None:
     """Write the pruned model as a bundle, with the plan and the rounds in the step's record."""
-    parent, model = bundle.Description.read(dense), bundle.load(dense)
+    parent, model = bundle.Description.read(dense), step.load(dense)
     curves = TypeAdapter(Sensitivity | None).validate_json(sensitivity.read_text())
     former = former_cut(step, model)
     begin = former_model(step, former, model, parent.lineage) if isinstance(former, Former) else former
@@ -43,7 +43,7 @@ def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], prun
         "replayed": warm.version if warm.accepted else None,
         "replayed_weights": warm.weights if warm.accepted else None,
     }
-    bundle.save(outcome.model, pruned, factory=parent.model, recipe=outcome.recipe, **lineage)
+    bundle.save(outcome.model, pruned, factory=step.workload.model, recipe=outcome.recipe, **lineage)
     step.record = {
         "sensitivity": pruner.analyzed.model_dump(mode="json") if pruner.analyzed else None,
         "plan": plan.model_dump(mode="json") if plan else None,

@@ -67,14 +67,14 @@ def do(folder: Path, *, first: bool) -> None:
     workload = parse(job.workload, origin="the training's workload")
     entrypoints.use_code(workload.code)
     data, events = Data(workload), Events(job.name, folder / TOLD)
-    model = bundle.load(folder / _MODEL)
+    model = bundle.load(folder / _MODEL, allow=[workload.model])
     history = learn(
         workload,
         data,
         tasks.of(workload, data),
         model,
         job.settings,
-        teacher=bundle.load(folder / _TEACHER) if (folder / _TEACHER).exists() else None,
+        teacher=bundle.load(folder / _TEACHER, allow=[workload.model]) if (folder / _TEACHER).exists() else None,
         checkpoints=Checkpoints.at(job.checkpoints) if job.checkpoints else None,
         name=job.name,
         on_epoch=(lambda epoch: events.emit("epoch", **epoch.model_dump())) if first else None,

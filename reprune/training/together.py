@@ -94,7 +94,7 @@ def _launch(processes: int, folder: Path) -> None:
         left.unlink()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        elastic_launch(config, sys.executable)("-m", "reprune.training.worker", str(folder))
+        elastic_launch(config, sys.executable)("-P", "-m", "reprune.training.worker", str(folder))
     except ChildFailedError as error:
         raise _first_error(folder) or StepError(
             f"A process of the training ended early: {error.get_first_failure()[1].message}", "See the log."

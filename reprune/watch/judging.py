@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reprune import signals
-from reprune.champion import ONNX
+from reprune.champions import ONNX
 from reprune.drift import detect
 from reprune.drift.decision import decide
 from reprune.drift.reference import Reference

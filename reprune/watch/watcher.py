@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reprune import signals
-from reprune.champion import ONNX
+from reprune.champions import ONNX
 from reprune.errors import RepruneError, StoreError
 from reprune.registry import Champion, Registry
 from reprune.store import NotFoundError, Store

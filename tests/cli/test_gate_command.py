@@ -131,7 +131,7 @@ def test_an_onnx_file_that_differs_from_its_bundle_is_caught(folder, monkeypatch
     )
     monkeypatch.syspath_prepend(folder)
     reprune.save(trained(32), folder / "bundle", factory="own:build")
-    arguments = ("--candidate", "bundle", "--dense", "dense.onnx", "--policy", "policy.yaml")
+    arguments = ("--candidate", "bundle", "--dense", "dense.onnx", "--policy", "policy.yaml", "--allow", "own:build")
     assert "torch → ONNX" in gate(folder, *arguments, torch=True).stdout  # exported for the occasion
     (folder / "bundle" / "model.onnx").write_bytes((folder / "pruned.onnx").read_bytes())
     assert "torch → ONNX" in gate(folder, *arguments, torch=True).stdout

@@ -87,7 +87,7 @@ def test_a_bundle_is_inspected_as_it_was_cut(folder):
 
     pruned, _ = reprune.prune(Net(), torch.randn(2, 3, 8, 8), widths={"stem": 5})
     reprune.save(pruned, folder / "bundle")
-    done = inspect("bundle", "--input", "2x3x8x8", "--json")
+    done = inspect("bundle", "--allow", "shop_models", "--input", "2x3x8x8", "--json")
     assert json.loads(done.stdout)["groups"][0]["width"] == 5
 
 

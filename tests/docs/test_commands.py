@@ -75,7 +75,7 @@ def test_bring_your_own_model(tmp_path):
 def test_prune_a_model(tmp_path):
     page = Page("docs/prune-a-model.md", tmp_path)
     page.act()
-    assert len(page.ran) == 5
+    assert len(page.ran) == 6
     assert (tmp_path / "net.html").exists() and (tmp_path / "three" / "bundle.json").exists()
 
 

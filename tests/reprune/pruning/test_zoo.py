@@ -49,7 +49,7 @@ for line in sys.stdin:
     folder = line.strip()
     try:
         inputs, expected = torch.load(folder + "/example.pt", weights_only=True)
-        found = outputs(reprune.load(folder), inputs)
+        found = outputs(reprune.load(folder, allow=["tests.reprune.pruning.test_zoo:of_zoo"]), inputs)
         same = len(found) == len(expected) and all(map(torch.equal, found, expected))
         print("same" if same else "other outputs", flush=True)
     except Exception as error:

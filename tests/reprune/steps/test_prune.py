@@ -111,7 +111,9 @@ def champion(tmp_path_factory):
     folder = tmp_path_factory.mktemp("champion")
     cycle = Cycle(folder, folder / "store", "first")
     cycle.train()
-    smaller, recipe = reprune.prune(bundle.load(cycle.at("dense")), torch.randn(2, 8), ratio=0.5)
+    smaller, recipe = reprune.prune(
+        bundle.load(cycle.at("dense"), allow=["shapes:build"]), torch.randn(2, 8), ratio=0.5
+    )
     with torch.no_grad():
         smaller[0].bias += 0.1  # a recovery, which leads away from the weights of the dense model
     origin = bundle.Description.read(cycle.at("dense")).lineage
@@ -189,7 +191,7 @@ def test_zero_begins_every_cycle_anew(champion):
     cycle.train()
     assert "after 4 epochs" in cycle.records()["train"]["summary"]
     with cycle.step("analyze_sensitivity") as step:
-        assert former_cut(step, bundle.load(cycle.at("dense"))) == "warm_start is 0"
+        assert former_cut(step, bundle.load(cycle.at("dense"), allow=["shapes:build"])) == "warm_start is 0"
 
 
 @pytest.mark.slow
@@ -207,7 +209,7 @@ def test_a_recipe_that_misses_a_new_budget_is_told_and_the_search_is_run(first):
 def test_a_recipe_that_no_longer_recovers_is_told_and_what_it_cost_counts(first):
     cycle = second(first, "lost", prune={"epochs": 0, "examples": 64, "score_drop": 0.1})
     cycle.train()
-    model = bundle.load(cycle.at("dense"))
+    model = bundle.load(cycle.at("dense"), allow=["shapes:build"])
     slices = bundle.recipe_of(first.at("pruned")).slices
     cuts = {name: cut for name in ("0", "2") for cut in slices.get(f"{name}.weight", ()) if cut.dim == 0}
     name, cut = min(cuts.items(), key=lambda it: len(it[1].kept))  # which layers are cut depends on what was measured
@@ -230,9 +232,9 @@ def test_a_replay_that_the_gate_refused_is_not_tried_again(champion):
     cycle.train()
     with cycle.step("prune") as step:
         note_replay(step)
-        assert isinstance(former_cut(step, bundle.load(cycle.at("dense"))), Former)
+        assert isinstance(former_cut(step, bundle.load(cycle.at("dense"), allow=["shapes:build"])), Former)
         step.put_evidence("reject.json", b"{}")
-        why = former_cut(step, bundle.load(cycle.at("dense")))
+        why = former_cut(step, bundle.load(cycle.at("dense"), allow=["shapes:build"]))
     assert why == f"the gate refused a replay of the champion {champion.version.short} in run refused"
 
 
@@ -259,7 +261,11 @@ def replayed(cycle):
     cycle.finetune()
     records = cycle.records()
     (epoch,) = records["finetune"]["history"]
-    return records["prune"]["warm_start"], bundle.load(cycle.at("pruned")).state_dict(), epoch["learning_rate"]
+    return (
+        records["prune"]["warm_start"],
+        bundle.load(cycle.at("pruned"), allow=["shapes:build"]).state_dict(),
+        epoch["learning_rate"],
+    )
 
 
 def test_recovery_begins_from_the_weights_of_the_champion_and_without_them_from_the_dense_model(champion):
@@ -268,7 +274,7 @@ def test_recovery_begins_from_the_weights_of_the_champion_and_without_them_from_
     warm, tensors, rate = replayed(cycle)
     assert warm["accepted"] and warm["begun"].startswith("recovery began from the champion's own weights")
     with cycle.step("judge") as step:
-        worth = learning.judgement(step, bundle.load(champion.at("candidate")))
+        worth = learning.judgement(step, bundle.load(champion.at("candidate"), allow=["shapes:build"]))
     assert warm["round"]["loss_before"] == pytest.approx(worth.loss)
     (path,) = Path(cycle.store).glob(f"registry/*/versions/{champion.version.id}/files/{bundle.WEIGHTS}")
     path.unlink()
@@ -295,13 +301,13 @@ def test_recovery_begins_from_the_weights_of_the_champion_and_without_them_from_
 )
 def test_weights_that_cannot_be_gone_on_from_are_told(champion, changes, why):
     cycle = second(champion, f"told-{len(list(champion.parent.iterdir()))}")
-    model, folder = bundle.load(champion.at("candidate")), cycle.at("version")
+    model, folder = bundle.load(champion.at("candidate"), allow=["shapes:build"]), cycle.at("version")
     with torch.no_grad():
         model[0].bias += 1
     origin = bundle.Description.read(champion.at("candidate")).lineage
     options = {"masks": changes.get("masks")}
     if "quantized" in changes:
-        options["quantized"] = bundle.load(champion.at("candidate"))
+        options["quantized"] = bundle.load(champion.at("candidate"), allow=["shapes:build"])
     bundle.save(model, folder, factory="shapes:build", recipe=bundle.recipe_of(champion.at("candidate")), **options)
     if "file" in changes:
         save_file(changes["file"], folder / bundle.WEIGHTS)
@@ -310,7 +316,7 @@ def test_weights_that_cannot_be_gone_on_from_are_told(champion, changes, why):
     registry.promote(version.id, reason="a test", expected=registry.champion())
     if "damaged" in changes:
         (Path(cycle.store) / f"registry/shapes/versions/{version.id}/files" / bundle.WEIGHTS).write_bytes(b"damaged")
-    dense = bundle.load(champion.at("dense"))
+    dense = bundle.load(champion.at("dense"), allow=["shapes:build"])
     with cycle.step("prune") as step:
         former = former_cut(step, dense)
         found = former_model(step, former, dense, origin)

@@ -1,5 +1,6 @@
 """The model in production, for those who serve it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -23,26 +24,35 @@ class ChampionModel:
     Args:
         registry: Where it is kept.
         version: Which one.
+        allow: Packages and entry points that may build its torch model, as in `reprune.load`.
     """
 
-    def __init__(self, registry: Registry, version: Version) -> None:
+    def __init__(self, registry: Registry, version: Version, allow: Iterable[str] = ()) -> None:
         self._registry = registry
+        self._allow = (allow,) if isinstance(allow, str) else tuple(allow)
         self.version = version
 
-    def torch(self, *, factory: str | None = None) -> "nn.Module":
+    def torch(self, *, allow: Iterable[str] = (), factory: str | None = None) -> "nn.Module":
         """Return the pruned torch model, in eval mode.
 
-        It is built by the entry point that the version names, or by ``factory``, from this environment.
+        It is built by the entry point that the version names, if that is allowed, or by ``factory``, from this
+        environment.
+
+        Args:
+            allow: Further packages and entry points that may build it; a workload that ships needs none.
+            factory: Entry point to use in place of the one that the version names.
 
         Raises:
             IntegrityError: A file is gone or not what its digest says.
-            InputError: The entry point is not to be found.
+            InputError: The entry point is not allowed, or not to be found.
         """
         from reprune import bundle
 
         with TemporaryDirectory() as folder:
             names = [file.path for file in self.version.files if file.path in bundle.FILES]
-            return bundle.load(self._registry.fetch(self.version, Path(folder), only=names), factory=factory)
+            fetched = self._registry.fetch(self.version, Path(folder), only=names)
+            more = (allow,) if isinstance(allow, str) else tuple(allow)
+            return bundle.load(fetched, allow=(*self._allow, *more), factory=factory)
 
     def onnx(self, target: Target | None = None) -> "onnxruntime.InferenceSession":
         """Return a session of the ONNX model; it needs none of the workload's code.
@@ -60,13 +70,17 @@ class ChampionModel:
             return open_session(fetched / ONNX, target or Target())
 
 
-def champion(workload: str, store: str | Path = DEFAULT_STORE, *, endpoint_url: str | None = None) -> ChampionModel:
+def champion(
+    workload: str, store: str | Path = DEFAULT_STORE, *, endpoint_url: str | None = None, allow: Iterable[str] = ()
+) -> ChampionModel:
     """Return the champion of a workload.
 
     Args:
         workload: Its name.
         store: A folder or ``s3://bucket/prefix``.
         endpoint_url: The S3 server; by default the one that the usual AWS variables name.
+        allow: Packages and entry points that may build its torch model, as in `reprune.load`; a workload that ships
+            needs none.
 
     Raises:
         InputError: The workload has no champion in this store.
@@ -79,4 +93,4 @@ def champion(workload: str, store: str | Path = DEFAULT_STORE, *, endpoint_url: 
             f"{workload} has no champion in {registry.store.uri}.",
             f"Make one: reprune run {workload}; or name the store that has one (--store).",
         )
-    return ChampionModel(registry, registry.version(current.version))
+    return ChampionModel(registry, registry.version(current.version), allow)
