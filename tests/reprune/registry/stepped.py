@@ -83,12 +83,12 @@ class Actor:
         error: What it raised, in place of a result.
     """
 
-    def __init__(self, work, real, clocks, *, skew=timedelta(0), registry=Registry):
+    def __init__(self, work, real, clocks, *, skew=timedelta(0), workload="digits"):
         self.wrote = False
         self.operations, self.over, self.result, self.error = 0, False, None, None
         self.clocks, self._skew, self._crash, self._dead = clocks, skew, None, False
         self._go, self._paused = threading.Semaphore(0), threading.Semaphore(0)
-        self._registry = registry(Stepped(real, self), "digits")
+        self._registry = Registry(Stepped(real, self), workload)
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
         self._paused.acquire()

@@ -25,7 +25,6 @@ from reprune.champion import fetch_champion
 from reprune.cli import version_rows
 from reprune.errors import ConflictError, InputError
 from reprune.registry import Registry, history, retire
-from reprune.store import open_store
 from tests.reprune.registry import candidates, stepped
 
 SEED = 16
@@ -36,14 +35,14 @@ FILES = ["model.onnx", "requests.npz", "verdict.json"]
 
 
 class Machine(RuleBasedStateMachine):
-    """Up to four actors at once; `store_of` gives each example an empty store."""
+    """Up to four actors at once; each example has a workload of its own."""
 
-    store_of, clocks, folders, counts = None, None, None, None
+    store, clocks, folders, counts = None, None, None, None
 
     @initialize(champions=st.integers(0, CONTENTS))
     def begin(self, champions):
-        self.store = self.store_of()
-        self.registry = Registry(self.store, "digits")
+        self.counts["examples"] += 1
+        self.registry = Registry(self.store, f"digits-{self.counts['examples']}")
         self.actors, self.known, self.fresh, self.had_champion, self.changed = [], [], [], False, False
         self.scratch = TemporaryDirectory()
         self.clocks.skews.clear()
@@ -57,7 +56,7 @@ class Machine(RuleBasedStateMachine):
 
     def start(self, name, work, skew, refused=()):
         """Start an actor; `refused` names the errors with which its work may end."""
-        actor = stepped.Actor(work, self.store, self.clocks, skew=skew)
+        actor = stepped.Actor(work, self.store, self.clocks, skew=skew, workload=self.registry.workload)
         actor.name, actor.refused = name, refused
         self.actors.append(actor)
         self.counts[name] += 1
@@ -163,8 +162,7 @@ class Machine(RuleBasedStateMachine):
         self.had_champion = document.champion is not None
         for pointed in (document.champion, document.canary):
             if pointed:
-                for file in FILES:
-                    self.registry.read(pointed.version, file)
+                self.registry.fetch(pointed.version, Path(self.scratch.name) / "champion")
 
     @invariant()
     def whatever_is_there_is_whole_and_waits_as_long_as_its_champion_stands(self):
@@ -177,8 +175,7 @@ class Machine(RuleBasedStateMachine):
         for version_id, compared_with in self.fresh:
             assert champion is None or compared_with != champion or version_id in versions
         for version in versions.values():
-            for file in FILES:
-                self.registry.read(version, file)
+            self.registry.fetch(version, Path(self.scratch.name) / "version")
 
     def teardown(self):
         if not hasattr(self, "registry"):
@@ -198,18 +195,8 @@ class Machine(RuleBasedStateMachine):
 def machine(store, tmp_path, monkeypatch):
     clocks = stepped.Clocks(writers=not store.uri.startswith("s3://"))
     monkeypatch.setattr(history, "datetime", clocks.datetime())
-    made = Counter()
-
-    def store_of():
-        made["examples"] += 1
-        return open_store(f"{store.uri}/{made['examples']}")
-
     folders = [candidates.write(tmp_path / str(content), str(content)) for content in range(CONTENTS)]
-    return type(
-        "OnThisStore",
-        (Machine,),
-        {"store_of": staticmethod(store_of), "clocks": clocks, "folders": folders, "counts": made},
-    )
+    return type("OnThisStore", (Machine,), {"store": store, "clocks": clocks, "folders": folders, "counts": Counter()})
 
 
 def run(machine, store, *, examples, steps):
@@ -229,9 +216,9 @@ def run(machine, store, *, examples, steps):
 
 
 def test_a_champion_once_there_is_always_readable(machine, store):
-    run(machine, store, examples=20 if store.uri.startswith("s3://") else 100, steps=40)
+    run(machine, store, examples=10 if store.uri.startswith("s3://") else 60, steps=40)
 
 
 @pytest.mark.slow
 def test_a_champion_once_there_is_always_readable_in_many_more_histories(machine, store):
-    run(machine, store, examples=150 if store.uri.startswith("s3://") else 2000, steps=60)
+    run(machine, store, examples=200 if store.uri.startswith("s3://") else 2000, steps=60)
