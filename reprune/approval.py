@@ -109,10 +109,9 @@ def waiting(registry: Registry) -> list[Version]:
     """Return the versions that could be approved now: let through, and compared with the champion that stands."""
     champion = registry.pointer()
     found = []
-    for version_id in registry.ids():
-        version = registry.version(version_id)
+    for version in registry.versions():
         compared = version.lineage.get(COMPARED_WITH, "nothing")
         here = champion.model_dump(mode="json") if champion else None
-        if compared == here and version_id != (champion.version if champion else None):
+        if compared == here and version.id != (champion.version if champion else None):
             found.append(version)
     return found

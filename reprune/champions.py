@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reprune.errors import InputError
 from reprune.hardware.target import Target
-from reprune.registry import Registry, Version
+from reprune.registry import Champion, Registry, Version
 from reprune.store import open_store
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class ChampionModel:
         Raises:
             IntegrityError: A file is gone or not what its digest says.
             InputError: The entry point is not allowed, or not to be found.
+            RetiredError: The version was replaced and retired since; ask for the champion again.
         """
         from reprune import bundle
 
@@ -62,6 +63,7 @@ class ChampionModel:
 
         Raises:
             IntegrityError: The file is gone or not what its digest says.
+            RetiredError: The version was replaced and retired since; ask for the champion again.
         """
         from reprune.hardware.session import open_session
 
@@ -87,10 +89,30 @@ def champion(
         IntegrityError: The champion is damaged or gone.
     """
     registry = Registry(open_store(store, endpoint_url=endpoint_url), workload)
-    current = registry.champion()
-    if current is None:
-        raise InputError(
-            f"{workload} has no champion in {registry.store.uri}.",
-            f"Make one: reprune run {workload}; or name the store that has one (--store).",
-        )
-    return ChampionModel(registry, registry.version(current.version), allow)
+    version = registry.with_champion(lambda current: registry.version(current.version))
+    if version is None:
+        raise _none(registry)
+    return ChampionModel(registry, version, allow)
+
+
+def fetch_champion(registry: Registry, destination: Path, *, only: list[str]) -> Champion:
+    """Bring files of the champion into a folder, each verified by its digest.
+
+    Returns:
+        The champion that they are of.
+
+    Raises:
+        InputError: The workload has no champion in this store, or the champion has no such file.
+        IntegrityError: The champion is damaged or gone.
+    """
+    found = registry.fetch_champion(destination, only=only)
+    if found is None:
+        raise _none(registry)
+    return found
+
+
+def _none(registry: Registry) -> InputError:
+    return InputError(
+        f"{registry.workload} has no champion in {registry.store.uri}.",
+        f"Make one: reprune run {registry.workload}; or name the store that has one (--store).",
+    )

@@ -26,6 +26,10 @@ class InputError(RepruneError):
     exit_code = 2
 
 
+class RetiredError(InputError):
+    """The version was retired: the history marks it, and its files are deleted or about to be."""
+
+
 class StepError(RepruneError):
     """A pipeline step failed while it was working on good input."""
 

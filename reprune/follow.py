@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from reprune.errors import InputError, RepruneError
-from reprune.registry import Registry, Version
+from reprune.registry import Champion, Registry, Version
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +50,17 @@ class Follower:
             IntegrityError: A file is damaged or gone; the folder stays as it was.
             StoreError: The store cannot be read; the folder stays as it was.
         """
-        champion = self._registry.champion()
-        if champion is None:
+        changed = self._registry.with_champion(self._hold)
+        if changed is None:
             workload = self._registry.workload
             raise InputError(
                 f"{workload} has no champion in {self._registry.store.uri}.",
                 f"Make one: reprune run {workload}; or name the store that has one (--store).",
             )
+        return changed
+
+    def _hold(self, champion: Champion) -> bool:
+        """Bring a champion into the folder if it is not there; returns whether the link moved."""
         before = self.current
         if champion.version != before:
             self._swap(self._fetch(self._registry.version(champion.version)))

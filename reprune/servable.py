@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reprune.champions import ONNX, champion
+from reprune.champions import ONNX, fetch_champion
 from reprune.errors import InputError
 from reprune.registry import Registry, workloads
 from reprune.store import Store, fetch_file
@@ -53,8 +53,12 @@ def onnx_file(
     workload, at, version = reference.partition("@")
     if "/" in reference or workload not in workloads(store):
         raise _nothing(reference, path, store)
-    chosen = version if at else champion(workload, store.uri).version.id
-    return Registry(store, workload).fetch(chosen, scratch / reference, only=[ONNX]) / ONNX
+    registry, folder = Registry(store, workload), scratch / reference
+    if at:
+        registry.fetch(version, folder, only=[ONNX])
+    else:
+        fetch_champion(registry, folder, only=[ONNX])
+    return folder / ONNX
 
 
 def _nothing(reference: str, path: Path, store: Store) -> InputError:

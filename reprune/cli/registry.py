@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reprune.cli import terminal
+from reprune.cli import terminal, version_rows
 from reprune.cli.options import DEFAULT_STORE, EndpointOption, StoreOption, use_endpoint
-from reprune.errors import InputError, IntegrityError
+from reprune.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from reprune.registry import Registry, Version
-    from reprune.registry.history import History
     from reprune.store import Store
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]
@@ -38,7 +37,7 @@ def models(
     from reprune.registry import Registry, workloads
 
     opened = _open(store, endpoint_url)
-    rows = [row for name in workloads(opened) for row in _rows(Registry(opened, name))]
+    rows = [row for name in workloads(opened) for row in version_rows.describe(Registry(opened, name))]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -71,15 +70,19 @@ def show(
     Example: reprune show digits 1f3c09ab
     """
     registry = _registry(_open(store, endpoint_url), workload)
-    champion = registry.pointer() if version else registry.champion()
-    if version is None and champion is None:
+    found = (
+        registry.version(version)
+        if version
+        else registry.with_champion(lambda champion: registry.version(champion.version))
+    )
+    if found is None:
         raise InputError(
             f"{workload} has no champion yet.",
             f"Name one of its versions: {', '.join(i[:12] for i in registry.ids())}.",
         )
-    found = registry.version(version or champion.version)  # type: ignore[union-attr]  # one of the two is there
-    moves = [move.model_dump(mode="json") for move in registry.history()]
-    state = _state(registry.document(), found.id)
+    history = registry.document()
+    moves = [move.model_dump(mode="json") for move in history.moves]
+    state = version_rows.state(history, found.id)
     if as_json:
         described = found.manifest.model_dump(mode="json") | {"version": found.id, "state": state}
         described["champion"] = state == "champion"
@@ -224,51 +227,6 @@ def _registry(store: "Store", workload: str) -> "Registry":
         there = f"It has {', '.join(known)}." if known else "It has none yet: reprune run digits."
         raise InputError(f"{store.uri} has no workload {workload!r}.", there)
     return registry
-
-
-def _rows(registry: "Registry") -> list[dict[str, Any]]:
-    """Describe each version of a workload, oldest first, and what is wrong with those that cannot be read."""
-    history = registry.document()
-    champion, canary = history.champion, history.canary
-    reasons = {move.version: move.reason for move in history.champion_moves}
-    rows = []
-    for version_id in registry.ids():
-        row: dict[str, Any] = {
-            "workload": registry.workload,
-            "version": version_id,
-            "state": _state(history, version_id),
-            "published": registry.published(version_id).isoformat(),
-            "size_bytes": None,
-            "reason": reasons.get(version_id, ""),
-        }
-        try:
-            row["size_bytes"] = registry.version(version_id).size_bytes
-        except IntegrityError as error:
-            row |= {"state": "damaged", "reason": error.message}
-        else:
-            if canary and canary.version == version_id:
-                row["reason"] = canary.reason
-        rows.append(row)
-    if champion and champion.version not in {row["version"] for row in rows}:
-        reason = f"champion, but gone from the store: {champion.reason}"
-        lost: dict[str, Any] = {
-            "workload": registry.workload,
-            "version": champion.version,
-            "state": "gone",
-            "published": "",
-        }
-        rows.append(lost | {"size_bytes": None, "reason": reason})
-    return sorted(rows, key=lambda row: str(row["published"]))
-
-
-def _state(history: "History", version_id: str) -> str:
-    """Return the stage of a version: candidate, canary with its share (or shadow), champion, archived."""
-    champion, canary = history.champion, history.canary
-    if champion and champion.version == version_id:
-        return "champion"
-    if canary and canary.version == version_id:
-        return f"canary, {canary.percent} %" if canary.percent else "shadow"
-    return "archived" if any(move.version == version_id for move in history.champion_moves) else "candidate"
 
 
 def _show_version(console: "Console", version: "Version", state: str) -> None:

@@ -126,10 +126,14 @@ def deploy(
 
 
 def _standing(registry: Any, trial: bool) -> Any:
-    standing = registry.canary() if trial else registry.champion()
-    if standing is None:
+    if trial:
+        canary = registry.canary()
+        version = registry.version(canary.version) if canary else None
+    else:
+        version = registry.with_champion(lambda champion: registry.version(champion.version))
+    if version is None:
         what, command = ("canary", "approve --canary") if trial else ("champion", "run")
         raise InputError(
             f"{registry.workload} has no {what} in {registry.store.uri}.", f"See reprune {command} --help."
         )
-    return registry.version(standing.version)
+    return version

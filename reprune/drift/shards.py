@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 
-from reprune.champions import champion
-from reprune.drift import windows
+from reprune.drift import standalone, windows
 from reprune.drift.judge import judge, watched
 from reprune.drift.policy import DriftPolicy
-from reprune.drift.standalone import load_reference
 from reprune.drift.summary import Summary, merge
 from reprune.drift.verdict import DriftReport
 from reprune.drift.windows import Read
@@ -32,8 +30,7 @@ def champions_reference(workload: str, policy: DriftPolicy, *, store: Store, scr
         InputError: There is no champion, or nothing of its reference is watched.
         IntegrityError: The reference is damaged.
     """
-    version = champion(workload, store.uri).version.id
-    return watched(load_reference(f"{workload}@{version}", store, scratch), policy)
+    return watched(standalone.champions_reference(workload, store, scratch), policy)
 
 
 def summarize_shard(log: str, reference: Summary, *, shard: int, of: int, scratch: Path) -> Read | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reprune.champions import ONNX, champion
+from reprune.champions import ONNX, fetch_champion
 from reprune.drift import summary_file, windows
 from reprune.drift.judge import judge, watched
 from reprune.drift.policy import DriftPolicy
@@ -81,8 +81,9 @@ def load_reference(name: str, store: Store, scratch: Path, *, ignore: Sequence[s
     """
     workload, at, version = name.partition("@")
     if "/" not in name and not Path(name).exists() and workload in workloads(store):
-        chosen = version if at else champion(workload, store.uri).version.id
-        folder = Registry(store, workload).fetch(chosen, scratch / "version", only=[REFERENCE])
+        if not at:
+            return champions_reference(workload, store, scratch)
+        folder = Registry(store, workload).fetch(version, scratch / "version", only=[REFERENCE])
         return _of_champion(folder / REFERENCE)
     if not name.endswith(".safetensors"):
         if "/" not in name and not Path(name).exists():
@@ -96,6 +97,17 @@ def load_reference(name: str, store: Store, scratch: Path, *, ignore: Sequence[s
     if not path.is_file():
         raise InputError(f"There is no file {name}.", "Write a reference with `reprune reference`.")
     return _of_champion(path) if not summary_file.is_summary(path) else summary_file.load(path)
+
+
+def champions_reference(workload: str, store: Store, scratch: Path) -> Summary:
+    """Return the reference of a workload's champion.
+
+    Raises:
+        InputError: There is no champion.
+        IntegrityError: The reference is damaged.
+    """
+    fetch_champion(Registry(store, workload), scratch / "version", only=[REFERENCE])
+    return _of_champion(scratch / "version" / REFERENCE)
 
 
 def _of_champion(path: Path) -> Summary:
@@ -133,8 +145,8 @@ def compare_production(
     production = data.production()
     if production is None:
         raise InputError(f"{workload.name} has no production split.", "Give one under `splits`, or name a --window.")
-    version = champion(workload.name, store.uri).version
-    folder = Registry(store, workload.name).fetch(version.id, scratch / "version", only=[ONNX, REFERENCE])
+    folder = scratch / "version"
+    champion = fetch_champion(Registry(store, workload.name), folder, only=[ONNX, REFERENCE])
     report = detect(
         Reference.load(folder / REFERENCE),
         DatasetExamples(production),
@@ -143,4 +155,4 @@ def compare_production(
         policy,
         seed=workload.seed,
     )
-    return Comparison(f"{workload.name}@{version.id[:12]}", window or "the production split", report)
+    return Comparison(f"{workload.name}@{champion.short}", window or "the production split", report)

@@ -3,7 +3,7 @@
 import json
 import uuid
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -11,12 +11,15 @@ from reprune import digest
 from reprune.errors import IntegrityError
 
 FORMAT = 1
-Action = Literal["promote", "rollback", "canary", "withdraw"]
+FORMAT_WITH_RETIREMENTS = 2
+"""A reprune that knows no retirements could make a retired version the champion, so it must refuse the document."""
+
+Action = Literal["promote", "rollback", "canary", "withdraw", "retire"]
 CHAMPION_MOVES = ("promote", "rollback")
 
 
 class Move(BaseModel):
-    """One move of the champion pointer, or of the canary's."""
+    """One move of the champion pointer or of the canary's, or the retirement of a version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +29,7 @@ class Move(BaseModel):
     sequence: int = Field(ge=1)
     action: Action
     version: str
-    """The champion from here on, or what goes on trial or is taken off it."""
+    """The champion from here on, the version that goes on trial or is taken off it, or the one that is retired."""
 
     previous: str | None
     """The champion until here."""
@@ -108,7 +111,7 @@ class History(BaseModel):
     @property
     def canary(self) -> Canary | None:
         """The version on trial; it was compared with the champion, so any move of the champion ends its trial."""
-        last = self.moves[-1] if self.moves else None
+        last = next((move for move in reversed(self.moves) if move.action != "retire"), None)
         if last is None or last.action != "canary" or last.percent is None:
             return None
         return Canary(version=last.version, percent=last.percent, since=last.at, reason=last.reason, by=last.by)
@@ -131,6 +134,14 @@ class History(BaseModel):
                 stack.append(move.version)
         return stack
 
+    def retirements(self, version: str) -> int:
+        """Return how often a version was retired; each retirement is the end of one copy of its files."""
+        return sum(move.action == "retire" and move.version == version for move in self.moves)
+
+    def retirement(self, version: str) -> Move | None:
+        """Return the last retirement of a version, or None."""
+        return next((it for it in reversed(self.moves) if it.action == "retire" and it.version == version), None)
+
     def extended(self, action: Action, version: str, *, reason: str, by: str, percent: int | None = None) -> "History":
         """Return the history with one more move, made now."""
         champion = self.champion
@@ -150,7 +161,9 @@ class History(BaseModel):
     def dump(self) -> bytes:
         """Return the document, with a digest over all moves."""
         moves = self.model_dump(mode="json")["moves"]
-        return json.dumps({"format": FORMAT, "sha256": digest.of_json(moves), "moves": moves}, indent=2).encode()
+        retired = any(move.action == "retire" for move in self.moves)
+        version = FORMAT_WITH_RETIREMENTS if retired else FORMAT
+        return json.dumps({"format": version, "sha256": _digest(version, moves), "moves": moves}, indent=2).encode()
 
     @classmethod
     def load(cls, stored: bytes, *, where: str) -> "History":
@@ -161,9 +174,10 @@ class History(BaseModel):
         """
         try:
             document = json.loads(stored)
-            if document["format"] != FORMAT:
-                raise IntegrityError(f"{where} has format {document['format']!r}.", "Upgrade reprune.")
-            if digest.of_json(document["moves"]) != document["sha256"]:
+            version = document["format"]
+            if version not in (FORMAT, FORMAT_WITH_RETIREMENTS):
+                raise IntegrityError(f"{where} has format {version!r}.", "Upgrade reprune.")
+            if _digest(version, document["moves"]) != document["sha256"]:
                 raise ValueError("its moves are not what its sha256 says")
             history = cls(moves=document["moves"])
         except (ValueError, KeyError, TypeError) as error:
@@ -172,3 +186,7 @@ class History(BaseModel):
         if not history.moves:
             raise IntegrityError(f"{where} is damaged: it has no moves.", "Restore this file from a backup.")
         return history
+
+
+def _digest(version: int, moves: Any) -> str:
+    return digest.of_json(moves if version == FORMAT else {"format": version, "moves": moves})

@@ -1,18 +1,24 @@
 """The registry of one workload: its versions, and champion and canary in ``registry/<workload>/champion.json``."""
 
-from reprune.errors import ConflictError, InputError, IntegrityError
-from reprune.registry.history import Canary, Champion, History, Move
-from reprune.registry.versions import REFERENCE, ROOT, WORKLOAD, Versions
-from reprune.store import Entry, NotFoundError, Store
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
 
-POINTER = "champion.json"
+from reprune.errors import ConflictError, InputError, IntegrityError, RetiredError
+from reprune.registry.history import Canary, Champion, History
+from reprune.registry.ledger import ROOT, WORKLOAD
+from reprune.registry.versions import REFERENCE, Versions
+from reprune.store import Store
+
+Found = TypeVar("Found")
 
 
 class Registry(Versions):
     """Versions of a workload's model, and the champion among them.
 
     The pointer to the champion moves by compare-and-swap, together with its history: of two moves at once exactly one
-    is made, and the other is told.
+    is made, and the other gets an error that names the winner. A version is retired by a move too. So no pointer moves
+    to a retired version, and no version is retired while it is the champion or the canary.
 
     Args:
         store: Where it is kept.
@@ -22,39 +28,59 @@ class Registry(Versions):
         InputError: No workload can have this name.
     """
 
-    def __init__(self, store: Store, workload: str) -> None:
-        super().__init__(store, workload)
-        self._pointer = f"{self._prefix}/{POINTER}"
-
-    def document(self) -> History:
-        """Return all moves as of one reading, with the champion and the canary that follow from them."""
-        return self._history()[0]
-
     def champion(self) -> Champion | None:
         """Return the champion, or None before the first promotion.
 
         Raises:
             IntegrityError: It points to a version that is gone, or its document is damaged.
         """
-        champion = self.pointer()
-        if champion and not self._is_published(champion.version):
-            raise IntegrityError(
-                f"The champion of {self.workload} is version {champion.short}, which is gone from {self.store.uri}.",
-                f"Restore it from a backup, or go back: reprune rollback {self.workload} --to VERSION.",
-            )
+        history = self.document()
+        while (champion := history.champion) and not self._is_published(champion.version, history):
+            before, history = history, self.document()
+            if history == before:
+                raise IntegrityError(
+                    f"The champion of {self.workload} is version {champion.short}, which is gone from "
+                    f"{self.store.uri}.",
+                    f"Restore it from a backup, or go back: reprune rollback {self.workload} --to VERSION.",
+                )
         return champion
 
-    def pointer(self) -> Champion | None:
-        """Return the champion without looking whether its version is there."""
-        return self.document().champion
+    def with_champion(self, use: Callable[[Champion], Found]) -> Found | None:
+        """Use the champion, and the next one instead if it is replaced and retired meanwhile.
 
-    def canary(self) -> Canary | None:
-        """Return the version on trial beside the champion, if there is one."""
-        return self.document().canary
+        Args:
+            use: Is given the champion, and may be called again with the next one.
 
-    def history(self) -> list[Move]:
-        """Return all moves of champion and canary, oldest first."""
-        return list(self.document().moves)
+        Returns:
+            The result; None if there is no champion yet.
+
+        Raises:
+            IntegrityError: The champion points to a version that is gone, or is damaged.
+        """
+        while champion := self.champion():
+            try:
+                return use(champion)
+            except RetiredError:
+                if self.pointer() == champion:
+                    raise  # another version than the champion
+        return None
+
+    def fetch_champion(self, destination: Path, *, only: list[str]) -> Champion | None:
+        """Bring files of the champion into a folder, each verified by its digest.
+
+        Returns:
+            The champion that they are of; None if there is no champion yet.
+
+        Raises:
+            InputError: The champion has no such file.
+            IntegrityError: The champion is damaged or gone.
+        """
+
+        def bring(champion: Champion) -> Champion:
+            self.fetch(champion.version, destination, only=only)
+            return champion
+
+        return self.with_champion(bring)
 
     def promote(self, reference: str, *, reason: str, expected: Champion | None, by: str = "") -> Champion:
         """Make a version the champion, if the champion is still the one that it was compared with.
@@ -72,15 +98,18 @@ class Registry(Versions):
             InputError: There is no such version, or no reason.
             StoreError: The store does not keep conditional writes.
         """
-        version = self.version(reference)
-        history, entry = self._history()
-        current = history.champion
-        if current and current.version == version.id:
-            return current
-        if _place(current) != _place(expected):
-            raise self._overtaken(version.id, current)
-        after = history.extended("promote", version.id, reason=_given(reason), by=by)
-        return _champion_of(self._move(history, entry, after))
+        version_id = self.resolve(reference)
+
+        def decide(history: History) -> History:
+            version = self._manifest(version_id, history)
+            current = history.champion
+            if current and current.version == version.id:
+                return history
+            if _place(current) != _place(expected):
+                raise self._overtaken(version.id, current)
+            return history.extended("promote", version.id, reason=_given(reason), by=by)
+
+        return _champion_of(self._change(decide))
 
     def try_out(self, reference: str, percent: int, *, reason: str, expected: Champion | None, by: str = "") -> Canary:
         """Put a version on trial beside the champion that it was compared with; it takes the place of another.
@@ -102,16 +131,21 @@ class Registry(Versions):
             raise InputError(
                 f"A canary cannot answer {percent} % of the traffic.", "Give 0 (a shadow) to 99, or promote it."
             )
-        version = self.version(reference)
-        history, entry = self._history()
-        if history.champion is None:
-            raise InputError(f"{self.workload} has no champion to stand beside.", "Promote a version first.")
-        if history.champion.version == version.id:
-            raise InputError(f"{version.short} is the champion of {self.workload} already.", "Try out another version.")
-        if _place(history.champion) != _place(expected):
-            raise self._overtaken(version.id, history.champion)
-        after = history.extended("canary", version.id, reason=_given(reason), by=by, percent=percent)
-        canary = self._move(history, entry, after).canary
+        version_id = self.resolve(reference)
+
+        def decide(history: History) -> History:
+            version = self._manifest(version_id, history)
+            if history.champion is None:
+                raise InputError(f"{self.workload} has no champion to stand beside.", "Promote a version first.")
+            if history.champion.version == version.id:
+                raise InputError(
+                    f"{version.short} is the champion of {self.workload} already.", "Try out another version."
+                )
+            if _place(history.champion) != _place(expected):
+                raise self._overtaken(version.id, history.champion)
+            return history.extended("canary", version.id, reason=_given(reason), by=by, percent=percent)
+
+        canary = self._change(decide).canary
         assert canary is not None
         return canary
 
@@ -122,11 +156,16 @@ class Registry(Versions):
             InputError: There is none, or no reason.
             ConflictError: Somebody else made a move meanwhile.
         """
-        history, entry = self._history()
-        canary = history.canary
+        canary = self.canary()
         if canary is None:
             raise InputError(f"{self.workload} has no canary to withdraw.", f"See reprune show {self.workload}.")
-        self._move(history, entry, history.extended("withdraw", canary.version, reason=_given(reason), by=by))
+
+        def decide(history: History) -> History:
+            if history.canary != canary:
+                raise self._overtaken(canary.version, history.champion)
+            return history.extended("withdraw", canary.version, reason=_given(reason), by=by)
+
+        self._change(decide)
         return canary
 
     def rollback(self, *, to: str | None = None, reason: str, by: str = "") -> Champion:
@@ -142,16 +181,50 @@ class Registry(Versions):
             IntegrityError: The version to go back to is gone or damaged.
             ConflictError: Somebody else moved the champion meanwhile.
         """
-        history, entry = self._history()
-        target = self._former(history, to) if to else self._before(history)
-        if not self._is_published(target):
-            raise IntegrityError(
-                f"Version {target[:12]} of {self.workload}, to go back to, is gone from {self.store.uri}.",
-                f"Restore it from a backup, or name another: reprune rollback {self.workload} --to VERSION.",
-            )
-        self.version(target)
-        after = history.extended("rollback", target, reason=_given(reason), by=by)
-        return _champion_of(self._move(history, entry, after))
+        start = self.document()
+        target = self._former(start, to) if to else self._before(start)
+
+        def decide(history: History) -> History:
+            if _place(history.champion) != _place(start.champion):
+                raise self._overtaken(target, history.champion)
+            if not self._is_published(target, history):
+                raise self._nothing_to_go_back_to(target)
+            self._manifest(target, history)
+            return history.extended("rollback", target, reason=_given(reason), by=by)
+
+        return _champion_of(self._change(decide))
+
+    def mark_retired(self, choose: Callable[[History], Sequence[str]], *, reason: str, by: str = "") -> list[str]:
+        """Mark versions as retired in the history, in one write; from then on no pointer moves to them.
+
+        Args:
+            choose: Returns the versions, and is called again if another move came between.
+            reason: Why, for the history.
+            by: The run or the person that decided.
+
+        Returns:
+            Their identifiers.
+
+        Raises:
+            InputError: One of them is the champion or the canary, or there is no reason.
+            ConflictError: Others made moves at each try.
+        """
+        chosen: list[str] = []
+
+        def decide(history: History) -> History:
+            chosen[:] = choose(history)
+            for version_id in chosen:
+                for pointed, name in ((history.champion, "champion"), (history.canary, "canary")):
+                    if pointed and pointed.version == version_id:
+                        raise InputError(
+                            f"{version_id[:12]} is the {name} of {self.workload} and cannot be retired.",
+                            "Retire others.",
+                        )
+                history = history.extended("retire", version_id, reason=_given(reason), by=by)
+            return history
+
+        self._change(decide)
+        return chosen
 
     def _before(self, history: History) -> str:
         standing = history.standing()
@@ -183,29 +256,15 @@ class Registry(Versions):
             )
         return target
 
-    def _history(self) -> tuple[History, Entry | None]:
-        try:
-            entry = self.store.entry(self._pointer)
-        except NotFoundError:
-            return History(), None
-        return History.load(entry.data, where=f"{self.store.uri}/{self._pointer}"), entry
-
-    def _move(self, before: History, entry: Entry | None, after: History) -> History:
-        """Write the document if it is still what was read, and return it."""
-        self.store.check_conditional_writes()
-        made = after.moves[-1]
-        try:
-            if entry is None:
-                self.store.put(self._pointer, after.dump(), if_absent=True)
-            else:
-                self.store.put(self._pointer, after.dump(), if_match=entry.token)
-        except ConflictError:
-            now, _ = self._history()
-            if made.id not in {
-                move.id for move in now.moves[len(before.moves) :]
-            }:  # else the answer to our own write was lost
-                raise self._overtaken(made.version, now.champion) from None
-        return after
+    def _nothing_to_go_back_to(self, target: str) -> InputError | IntegrityError:
+        absent = self._absent(target)
+        remedy = f"name another: reprune rollback {self.workload} --to VERSION; reprune models lists them."
+        if isinstance(absent, RetiredError):
+            return RetiredError(absent.message, f"To go back, {remedy}")
+        return IntegrityError(
+            f"Version {target[:12]} of {self.workload}, to go back to, is gone from {self.store.uri}.",
+            f"Restore it from a backup, or {remedy}",
+        )
 
     def _overtaken(self, version_id: str, winner: Champion | None) -> ConflictError:
         who = (

@@ -1,31 +1,24 @@
-"""Immutable versions of a workload's model in a store.
-
-Layout::
-
-    registry/<workload>/versions/<id>/files/...        written first
-    registry/<workload>/versions/<id>/manifest.json    written last: without it there is no version
-"""
+"""Immutable versions of a workload's model in a store: publish, list, find, fetch."""
 
 import re
+from collections import deque
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from reprune import digest
 from reprune.errors import InputError, IntegrityError
+from reprune.registry.copies import AFTER, ID, MANIFEST, Copies
 from reprune.registry.version import File, Manifest, Version
-from reprune.store import NotFoundError, Store
+from reprune.store import NotFoundError
 from reprune.store.base import files_below
 
-ROOT = "registry"
-MANIFEST = "manifest.json"
-WORKLOAD = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 REFERENCE = re.compile(r"[0-9a-f]{4,64}")
 
-_ID = re.compile(r"[0-9a-f]{64}")
+_AFTER = re.compile(rf"{AFTER}/(0|[1-9][0-9]*)")
 
 
-class Versions:
+class Versions(Copies):
     """The versions of one workload.
 
     Args:
@@ -36,21 +29,11 @@ class Versions:
         InputError: No workload can have this name.
     """
 
-    def __init__(self, store: Store, workload: str) -> None:
-        if not WORKLOAD.fullmatch(workload):
-            raise InputError(
-                f"{workload!r} cannot be the name of a workload.",
-                "Use up to 63 lower-case letters, digits and dashes, and start with a letter or a digit.",
-            )
-        self.store = store
-        self.workload = workload
-        self._prefix = f"{ROOT}/{workload}"
-
     def publish(self, folder: Path, lineage: dict[str, Any] | None = None) -> Version:
-        """Put the files of a folder into the registry, as a version that nobody can change any more.
+        """Put the files of a folder into the registry, as a version that never changes.
 
-        Publishing the same again does nothing. A publication that is cut short leaves files that are no version; the
-        next one overwrites them.
+        Publishing the same again does nothing, unless the version was retired. A publication that is cut short leaves
+        files that are no version; the next one overwrites them.
 
         Args:
             folder: All files below it belong to the version.
@@ -65,20 +48,42 @@ class Versions:
         if not files:
             raise InputError(f"{folder} has no files to publish.", "Name the folder of a bundle.")
         version = Version.of(Manifest(workload=self.workload, files=files, lineage=lineage or {}))
-        if self._is_published(version.id):
-            return self.version(version.id)
-        for file in files:
-            sent = self.store.upload(folder / file.path, self._key(version.id, f"files/{file.path}"))
+        while True:  # a second time only if the same was published by another, and retired, meanwhile
+            copy = self.document().retirements(version.id)
+            try:
+                return self._load(version.id, copy)
+            except NotFoundError:
+                self._write(folder, version, copy)
+
+    def _write(self, folder: Path, version: Version, copy: int) -> None:
+        for file in version.files:
+            sent = self.store.upload(folder / file.path, self._key(version.id, f"files/{file.path}", copy))
             if sent != file.sha256:
                 raise IntegrityError(f"{folder / file.path} changed while it was being published.", "Publish it again.")
-        self.store.put(self._key(version.id, MANIFEST), version.manifest.canonical())
-        return version
+        self.store.put(self._key(version.id, f"{AFTER}/{len(self.document().moves)}", copy), b"")
+        self.store.put(self._key(version.id, MANIFEST, copy), version.manifest.canonical())
 
     def ids(self) -> list[str]:
         """Return the identifiers of all versions, in order."""
-        prefix = f"{self._prefix}/versions/"
-        found = (key.removeprefix(prefix).split("/") for key in self.store.list(prefix))
-        return [parts[0] for parts in found if len(parts) == 2 and parts[1] == MANIFEST and _ID.fullmatch(parts[0])]
+        return sorted(self.positions())
+
+    def positions(self) -> dict[str, int | None]:
+        """Return, for each version, how many moves the history had when it was published.
+
+        The order of moves and publications follows from these numbers, whatever the clocks say. A version that was
+        published by a reprune that did not record the number has None.
+        """
+        history = self.document()
+        found: dict[str, list[int]] = {}
+        published = set()
+        for version_id, copy, name in self._stored(f"{self._prefix}/versions/"):
+            if copy != history.retirements(version_id):
+                continue
+            if name == MANIFEST:
+                published.add(version_id)
+            elif after := _AFTER.fullmatch(name):
+                found.setdefault(version_id, []).append(int(after[1]))
+        return {version_id: max(found.get(version_id, []), default=None) for version_id in published}
 
     def versions(self) -> list[Version]:
         """Return all versions, by identifier.
@@ -86,11 +91,25 @@ class Versions:
         Raises:
             IntegrityError: One of them is damaged.
         """
-        return [self.version(version_id) for version_id in self.ids()]
+        found = []
+        for version_id in self.ids():
+            try:
+                found.append(self.version(version_id))
+            except InputError:
+                continue  # deleted since it was listed
+        return found
 
     def published(self, version_id: str) -> datetime:
-        """Return when a version was published, in UTC, by the clock of the store."""
-        return self.store.modified(self._key(version_id, MANIFEST))
+        """Return when a version was published, in UTC, by the clock of the store.
+
+        Raises:
+            InputError: There is no such version, or it was retired.
+        """
+        return self._from_copy(
+            version_id,
+            lambda copy: self.store.modified(self._key(version_id, MANIFEST, copy)),
+            lambda: self._unknown(version_id),
+        )
 
     def version(self, reference: str) -> Version:
         """Find a version.
@@ -99,30 +118,25 @@ class Versions:
             reference: Its identifier, or the beginning of it if no other begins so.
 
         Raises:
-            InputError: There is no such version, or more than one.
+            InputError: There is no such version, or more than one, or it was retired.
             IntegrityError: Its manifest is damaged.
         """
         version_id = self.resolve(reference)
-        key = self._key(version_id, MANIFEST)
-        try:
-            stored = self.store.get(key)
-        except NotFoundError:
-            raise self._unknown(reference) from None
-        return Version.read(version_id, stored, where=f"{self.store.uri}/{key}")
+        return self._from_copy(version_id, lambda copy: self._load(version_id, copy), lambda: self._unknown(reference))
 
     def resolve(self, reference: str) -> str:
         """Return the identifier that a reference stands for.
 
         Raises:
-            InputError: There is no such version, or more than one.
+            InputError: There is no such version, or more than one, or it was retired.
         """
-        if _ID.fullmatch(reference):
+        if ID.fullmatch(reference):
             return reference
         if not REFERENCE.fullmatch(reference):
             raise InputError(f"{reference!r} is no version.", "Give at least the first four digits of its identifier.")
         found = [version_id for version_id in self.ids() if version_id.startswith(reference)]
         if not found:
-            raise self._unknown(reference)
+            raise self._absent(reference)
         if len(found) > 1:
             names = ", ".join(version_id[:16] for version_id in found[:5])
             raise InputError(
@@ -132,7 +146,8 @@ class Versions:
 
     def files_uri(self, version: Version) -> str:
         """Return the URI of the folder that holds a version's files, for programs that fetch for themselves."""
-        return f"{self.store.uri}/{self._key(version.id, 'files')}"
+        copy = self.document().retirements(version.id)
+        return f"{self.store.uri}/{self._key(version.id, 'files', copy)}"
 
     def fetch(self, version: Version | str, destination: Path, *, only: list[str] | None = None) -> Path:
         """Bring files of a version into a folder, each verified by its digest.
@@ -146,23 +161,26 @@ class Versions:
             The folder.
 
         Raises:
-            InputError: There is no such version or file.
+            InputError: There is no such version or file, or the version was retired.
             IntegrityError: A file is damaged or gone; it is not left in the folder.
         """
         found = self._found(version)
-        for file in found.select(only):
-            key = self._key(found.id, f"files/{file.path}")
-            try:
-                self.store.download(key, destination / file.path, sha256=file.sha256)
-            except NotFoundError:
-                raise self._gone(found, file) from None
-        return destination
+        left = deque(found.select(only))
+
+        def bring(copy: int) -> Path:
+            while left:
+                key = self._key(found.id, f"files/{left[0].path}", copy)
+                self.store.download(key, destination / left[0].path, sha256=left[0].sha256)
+                left.popleft()
+            return destination
+
+        return self._from_copy(found.id, bring, lambda: self._gone(found, left[0]))
 
     def read(self, version: Version | str, path: str) -> bytes:
         """Return the contents of one file of a version, verified by its digest.
 
         Raises:
-            InputError: There is no such version or file.
+            InputError: There is no such version or file, or the version was retired.
             IntegrityError: The file is damaged or gone.
         """
         found = self._found(version)
@@ -170,31 +188,14 @@ class Versions:
         if file is None:
             there = ", ".join(file.path for file in found.files)
             raise InputError(f"Version {found.short} of {self.workload} has no {path!r}.", f"It has {there}.")
-        try:
-            return self.store.get(self._key(found.id, f"files/{path}"), sha256=file.sha256)
-        except NotFoundError:
-            raise self._gone(found, file) from None
-
-    def delete(self, version_id: str) -> None:
-        """Remove a version; its manifest goes first, so that what is cut short leaves no half of a version."""
-        self.store.delete(self._key(version_id, MANIFEST))
-        for key in list(self.store.list(self._key(version_id, ""))):
-            self.store.delete(key)
-
-    def _key(self, version_id: str, name: str) -> str:
-        return f"{self._prefix}/versions/{version_id}/{name}"
-
-    def _is_published(self, version_id: str) -> bool:
-        return self.store.exists(self._key(version_id, MANIFEST))
+        return self._from_copy(
+            found.id,
+            lambda copy: self.store.get(self._key(found.id, f"files/{path}", copy), sha256=file.sha256),
+            lambda: self._gone(found, file),
+        )
 
     def _found(self, version: Version | str) -> Version:
         return self.version(version) if isinstance(version, str) else version
-
-    def _unknown(self, reference: str) -> InputError:
-        return InputError(
-            f"There is no version {reference[:16]} of {self.workload} in {self.store.uri}.",
-            f"See reprune show {self.workload}.",
-        )
 
     def _gone(self, version: Version, file: File) -> IntegrityError:
         return IntegrityError(

@@ -18,16 +18,14 @@ REFERENCE = "reference.safetensors"
 
 def run(step: Step, *, trigger: Trigger, report: Path) -> str:
     """Return ``reprune`` or ``skip``, with the reason in the step's summary and what moved in its record."""
-    champion = step.registry.champion()
     with TemporaryDirectory() as scratch:
+        step.progress("fetching the champion's reference")
+        champion = step.registry.fetch_champion(Path(scratch), only=[ONNX, REFERENCE])
         version = Path(scratch) if champion else None
         production = step.data.production()
         window: Examples | None = None if production is None else DatasetExamples(production)
-        if champion and version:
-            step.progress("fetching the champion's reference")
-            step.registry.fetch(champion.version, version, only=[ONNX, REFERENCE])
-            if window is None and trigger == "schedule":
-                window = logs.latest(step.store, step.workload.name, version / ONNX)
+        if version and window is None and trigger == "schedule":
+            window = logs.latest(step.store, step.workload.name, version / ONNX)
         decision = decide(
             champion.version if champion else None,
             version,

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from reprune import digest
+from reprune.champions import ONNX
 from reprune.gate import evidence as gathering
 from reprune.gate import formats
 from reprune.gate.answers import CANDIDATE, DENSE, FLOAT
@@ -27,12 +28,10 @@ def run(step: Step, *, exported: Path, evidence: list[str], verdict: Path, repor
     """Write the verdict and the report; return ``promote`` or ``reject``."""
     record = json.loads((exported / "export.json").read_text())
     benchmarks = [Benchmark.model_validate_json(step.store.get(key)) for key in evidence]
-    pointer = step.registry.champion()
     with TemporaryDirectory() as scratch:
-        champion = None
-        if pointer:
-            step.progress("fetching the champion")
-            champion = step.registry.fetch(pointer.version, Path(scratch), only=["model.onnx"]) / "model.onnx"
+        step.progress("fetching the champion")
+        pointer = step.registry.fetch_champion(Path(scratch), only=[ONNX])
+        champion = Path(scratch) / ONNX if pointer else None
         judging = _Judging(step, exported, record["models"], benchmarks, champion)
         gathered, judged, said = judging.served(record["quantization"])
     verdict.write_text(judged.model_dump_json(indent=2))

@@ -90,6 +90,6 @@ def _record_requests(step: Step, folder: Path) -> None:
 
 def _retire(step: Step) -> None:
     try:
-        retire(step.registry, step.workload.promotion.keep)
+        retire(step.registry, step.workload.promotion.keep, by=f"run {step.run}")
     except StoreError as error:
         step.warn(f"old versions were not deleted: {error.message}")  # the promotion itself is made

@@ -42,8 +42,7 @@ def run(step: Step, *, metrics: Path, state: str, error: str) -> None:
 def _champion(step: Step) -> ChampionMetrics | None:
     """Return what was measured of the champion when it was promoted, if it can be read."""
     try:
-        champion = step.registry.champion()
-        version = step.registry.version(champion.version) if champion else None
+        version = step.registry.with_champion(lambda champion: step.registry.version(champion.version))
     except IntegrityError as error:
         step.warn(error.message)  # the run has told of it; here it must not hide how the run ended
         return None

@@ -6,7 +6,6 @@ import fcntl
 import os
 import shutil
 import stat
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -109,7 +108,8 @@ class FolderStore(Store):
                 return
             with self._temporary(self._root) as probe:
                 probe.write_bytes(b"reprune")
-            self._sweep()
+                now = probe.stat().st_mtime  # by the file system's clock, as the files that it is compared with
+            self._sweep(now)
 
     def check_conditional_writes(self) -> None:
         """Try the lock; some network file systems have none."""
@@ -177,8 +177,8 @@ class FolderStore(Store):
         finally:
             os.close(descriptor)  # which also lets go of the lock
 
-    def _sweep(self) -> None:
-        long_ago = time.time() - STALE_SECONDS
+    def _sweep(self, now: float) -> None:
+        long_ago = now - STALE_SECONDS
         for path in self._root.rglob(f"{TEMPORARY}*"):
             with contextlib.suppress(FileNotFoundError):  # its writer has just finished
                 if path.stat().st_mtime < long_ago:

@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,8 @@ class S3Store(Store):
                 return
             with self._probe() as probe:
                 self._client.put_object(Bucket=self._bucket, Key=probe, Body=b"reprune")
-            long_ago = datetime.now(UTC) - STALE
+                now = self._client.head_object(Bucket=self._bucket, Key=probe)["LastModified"]  # by the server's clock
+            long_ago = now - STALE
             for item in self._objects(self._prefix + PROBE):
                 if item["LastModified"] < long_ago:
                     self._client.delete_object(Bucket=self._bucket, Key=item["Key"])

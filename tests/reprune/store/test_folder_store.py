@@ -142,6 +142,20 @@ def test_leftovers_of_killed_writers_are_invisible_and_swept_when_old(tmp_path):
     assert young.exists(), "its writer may still be at work"
 
 
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_wrong_clock_sweeps_up_no_file_whose_writer_is_at_work(tmp_path, monkeypatch, days):
+    store = open_store(tmp_path)
+    young, old = tmp_path / ".tmp-young", tmp_path / ".tmp-old"
+    for path in (young, old):
+        path.write_bytes(b"half")
+    long_ago = time.time() - 7200
+    os.utime(old, (long_ago, long_ago))
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + days * 86400)
+    store.check(write=True)
+    assert young.exists() and not old.exists()
+
+
 WRITER = """
 import itertools, sys
 from hashlib import sha256
