@@ -191,7 +191,7 @@ def read_records(store: Store, workload: str, run: str) -> dict[str, dict[str, A
     """
     keys = (key for key in store.list(record_prefix(workload, run)) if key.endswith(".json"))
     found = {Path(key).stem: store.get_json(key) for key in keys}
-    return {step: it for step, it in found.items() if isinstance(it, dict) and _OF_A_STEP <= it.keys()}
+    return {step: it for step, it in found.items() if isinstance(it, dict) and it.keys() >= _OF_A_STEP}
 
 
 def record_prefix(workload: str, run: str) -> str:

@@ -10,7 +10,7 @@ from reprune.drift.judge import judge, watched
 from reprune.drift.policy import DriftPolicy
 from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport
-from reprune.errors import InputError
+from reprune.errors import InputError, IntegrityError
 from reprune.registry import Registry, workloads
 from reprune.store import Store, fetch_file
 from reprune.workload import Workload
@@ -95,7 +95,15 @@ def load_reference(name: str, store: Store, scratch: Path, *, ignore: Sequence[s
     path = fetch_file(name, scratch)
     if not path.is_file():
         raise InputError(f"There is no file {name}.", "Write a reference with `reprune reference`.")
-    return _of_champion(path) if not summary_file.is_summary(path) else summary_file.load(path)
+    if summary_file.is_summary(path):
+        return summary_file.load(path)
+    try:
+        return _of_champion(path)
+    except IntegrityError as error:  # handed in, not kept by a store: nothing there is damaged
+        raise InputError(
+            f"{name} is neither a summary nor a champion's reference: {error.message}",
+            "Write a reference with `reprune reference`.",
+        ) from None
 
 
 def _of_champion(path: Path) -> Summary:

@@ -26,7 +26,7 @@ from reprune.steps.quantizing import Quantization
 def run(step: Step, *, exported: Path, evidence: list[str], verdict: Path, report: Path) -> str:
     """Write the verdict and the report; return ``promote`` or ``reject``."""
     record = json.loads((exported / "export.json").read_text())
-    benchmarks = [Benchmark.model_validate_json(step.store.get(key)) for key in evidence]
+    benchmarks = [step.store.get_model(key, Benchmark) for key in evidence]
     pointer = step.registry.champion()
     with TemporaryDirectory() as scratch:
         champion = None

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reprune.advice.cost import last_run_seconds
-from reprune.store import open_store
 from reprune.step import Step, read_records
+from reprune.store import open_store
 from reprune.workload import load
 
 BESIDE = st.sampled_from([{"models": {}}, {"step": "prune"}, {"seconds": 3.0}, [], None, "text", 1])
