@@ -35,9 +35,9 @@ x86 with AVX2 but without VNNI adds two products of unsigned and signed bytes in
 bits it is exact. SSE4 and VNNI are exact with both. `tests/reprune/onnx/test_quantize.py` multiplies at these limits on
 the processor that it runs on; it was run on EPYC with VNNI, and under qemu 7.2 as Haswell (AVX2) and Nehalem (SSE4).
 
-On a processor with AVX2 alone, a small convolutional network was off by 1.5 % of its largest output with weights of 8 bits and by
-1.1 % with 7. Unsigned weights were off by 0.9 %, but only 1.2 times as fast as float, in place of 1.7 times. So the
-pipeline keeps to 7 bits where products saturate.
+On a processor with AVX2 alone, a small convolutional network was off by 1.5 % of its largest output with weights of 8
+bits and by 1.1 % with 7. Unsigned weights were off by 0.9 %, but only 1.2 times as fast as float, in place of 1.7
+times. So the pipeline keeps to 7 bits where products saturate.
 """
 
 ACCURACY = """## Accuracy
