@@ -180,18 +180,11 @@ class Step:
         sys.exit(error.exit_code)
 
 
-_OF_A_STEP = {"seconds", "ended"}
-"""What every record holds, whatever else its step notes."""
-
-
 def read_records(store: Store, workload: str, run: str) -> dict[str, dict[str, Any]]:
-    """Return what the steps of a run that have ended recorded, by step.
-
-    Other evidence lies beside the records, also as JSON; a record is what says how long its step took, and until when.
-    """
+    """Return what the steps of a run recorded, by step, and other evidence that they left as JSON, by its name."""
     keys = (key for key in store.list(record_prefix(workload, run)) if key.endswith(".json"))
     found = {Path(key).stem: store.get_json(key) for key in keys}
-    return {step: it for step, it in found.items() if isinstance(it, dict) and it.keys() >= _OF_A_STEP}
+    return {name: it for name, it in found.items() if isinstance(it, dict)}
 
 
 def record_prefix(workload: str, run: str) -> str:

@@ -8,9 +8,10 @@ from reprune.champion import ONNX, champion
 from reprune.drift import summary_file, windows
 from reprune.drift.judge import judge, watched
 from reprune.drift.policy import DriftPolicy
+from reprune.drift.reference import is_reference
 from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport
-from reprune.errors import InputError, IntegrityError
+from reprune.errors import InputError
 from reprune.registry import Registry, workloads
 from reprune.store import Store, fetch_file
 from reprune.workload import Workload
@@ -97,13 +98,12 @@ def load_reference(name: str, store: Store, scratch: Path, *, ignore: Sequence[s
         raise InputError(f"There is no file {name}.", "Write a reference with `reprune reference`.")
     if summary_file.is_summary(path):
         return summary_file.load(path)
-    try:
-        return _of_champion(path)
-    except IntegrityError as error:  # handed in, not kept by a store: nothing there is damaged
+    if not is_reference(path):
         raise InputError(
-            f"{name} is neither a summary nor a champion's reference: {error.message}",
-            "Write a reference with `reprune reference`.",
-        ) from None
+            f"{name} cannot be read: it is neither a summary nor a champion's reference.",
+            "Write one with `reprune reference`.",
+        )
+    return _of_champion(path)
 
 
 def _of_champion(path: Path) -> Summary:

@@ -25,7 +25,7 @@ def run(step: Step, *, metrics: Path, state: str, error: str) -> None:
         workload=step.workload.name,
         outcome=ended.kind if state == "SUCCEEDED" else "failed",
         ended=time.time(),
-        step_seconds={name: record["seconds"] for name, record in records.items()},
+        step_seconds={name: record["seconds"] for name, record in records.items() if "seconds" in record},
         champion=_champion(step),
         drift=tuple(DriftMetrics.model_validate(test) for test in records.get("detect_drift", {}).get("tests", [])),
         checks={check["name"]: _STATUS[check["status"]] for check in records.get("gate", {}).get("checks", [])},
