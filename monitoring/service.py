@@ -18,6 +18,7 @@ from typing import Any
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from reprune import textfile
 from reprune.errors import InputError, RepruneError
 from reprune.monitoring import status, webhook
 from reprune.monitoring.monitor import Monitor
@@ -65,12 +66,9 @@ class Token:
         """Return the token; empty where there is none."""
         if self._file is None:
             return self._given
-        try:
-            return self._file.read_text().strip()
-        except (OSError, ValueError):
-            raise InputError(
-                f"The webhook's token cannot be read from {self._file}.", "Name a file that the monitor may read."
-            ) from None
+        return textfile.read(
+            self._file, name=f"The webhook's token in {self._file}", remedy="Name a text file."
+        ).strip()
 
 
 class Server(ThreadingHTTPServer):

@@ -9,7 +9,6 @@ A bundle is a folder::
     masks.safetensors      which single weights stay, a bit each; absent where none were masked
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -20,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import nn
 
-from reprune import digest
+from reprune import digest, textfile
 from reprune.allowlist import Allowlist
-from reprune.errors import InputError, IntegrityError
+from reprune.errors import InputError, IntegrityError, first_line
 from reprune.factory import Factory, build, check, of_model
 from reprune.pruning import masks as sparsity
 from reprune.pruning.masks import Masks
@@ -62,19 +61,19 @@ class Description(BaseModel):
         """Read the description of a bundle.
 
         Raises:
-            IntegrityError: The folder is not a bundle that this version of reprune can read.
+            InputError: The folder is not a bundle that this version of reprune can read.
         """
+        remedy = "Name a folder written by reprune.save."
+        raw = textfile.read_json(folder / DESCRIPTION, name=f"{folder} is not a bundle: {DESCRIPTION}", remedy=remedy)
+        found = raw.get("format") if isinstance(raw, dict) else None
+        if found != FORMAT:
+            raise InputError(f"{folder} is not a bundle of format {FORMAT}: its format is {found!r:.40}.", remedy)
         try:
-            raw = json.loads((folder / DESCRIPTION).read_text())
-            found = raw.get("format")
-            if found != FORMAT:
-                raise IntegrityError(f"{folder} has bundle format {found!r}, not {FORMAT}.", "Upgrade reprune.")
             return cls.model_validate(raw)
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, ValidationError) as error:
-            problem = str(error).splitlines()[0]
-            raise IntegrityError(
-                f"{folder} is not a bundle: {problem}.", "Name a folder written by reprune.save."
-            ) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise InputError(f"{folder} is not a bundle: {place}: {first['msg']}.", remedy) from None
 
 
 def save(
@@ -240,7 +239,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         raise InputError(f"weights: {path} cannot be read: {error}.", "Write it again with safetensors.") from None
     except Exception as error:  # torch raises pickle's own errors here, of several unrelated types
         raise InputError(
-            f"weights: {path} is no state_dict that can be read safely: {str(error).splitlines()[0]}",
+            f"weights: {path} is no state_dict that can be read safely: {first_line(error)}",
             "Save it with safetensors.torch.save_model(model, 'weights.safetensors').",
         ) from None
     if not (isinstance(state, dict) and all(torch.is_tensor(value) for value in state.values())):

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from reprune.errors import ClusterError
+from reprune.errors import ClusterError, first_line
 
 TIMEOUT = (5, 60)
 """Seconds to connect, and to wait for an answer."""
@@ -45,9 +45,10 @@ class CustomObjects:
                 kubernetes.config.load_incluster_config()
             else:
                 kubernetes.config.load_kube_config(named or "~/.kube/config")
-        except (kubernetes.config.ConfigException, OSError, ValueError) as error:
+        except Exception as error:  # a file that is no kubeconfig ends in whatever the client runs into
             raise ClusterError(
-                f"There is no cluster to speak to: {error}.", "Set KUBECONFIG, or run in a pod with a ServiceAccount."
+                f"There is no cluster to speak to: {first_line(error)}.",
+                "Set KUBECONFIG, or run in a pod with a ServiceAccount.",
             ) from None
         self.api = kubernetes.client.CustomObjectsApi()
         self.at = {"group": group, "version": version, "namespace": namespace, "plural": plural}

@@ -74,3 +74,8 @@ class Evicted(RepruneError):
     """
 
     exit_code = 143
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an exception says, in one line; its type if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -193,9 +193,10 @@ class Step:
 
 
 def read_records(store: Store, workload: str, run: str) -> dict[str, dict[str, Any]]:
-    """Return what the steps of a run recorded, by step."""
+    """Return what the steps of a run recorded, by step, and other evidence that they left as JSON, by its name."""
     keys = (key for key in store.list(record_prefix(workload, run)) if key.endswith(".json"))
-    return {Path(key).stem: store.get_json(key) for key in keys}
+    found = {Path(key).stem: store.get_json(key) for key in keys}
+    return {name: it for name, it in found.items() if isinstance(it, dict)}
 
 
 def record_prefix(workload: str, run: str) -> str:

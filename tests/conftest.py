@@ -1,4 +1,4 @@
-"""Real servers that several folders of tests share."""
+"""Real servers that several folders of tests share, and why tests were skipped."""
 
 import contextlib
 import os
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests run side by side 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # the tests run as a shell's job in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what they start, they send Ctrl-C to
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say why tests were skipped: each reason once, with the number of tests."""
+    reasons = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    if reasons:
+        terminalreporter.section("why tests were skipped", sep="-")
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count:5}  {reason}")
+
+
+def _reason(report):
+    return report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple | list) else "not stated"
+
 
 GIVEN_ENDPOINT = "REPRUNE_TEST_S3_ENDPOINT"
 

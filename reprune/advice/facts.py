@@ -44,7 +44,7 @@ def gather(subject: Subject, target: Target, store: Store, progress: Callable[[f
     name = digest.of_json([shapes, operators])[:16]
     key = f"advice/{machine().key(target)}/{name}.json"
     if store.exists(key):
-        return Facts.model_validate_json(store.get(key)).model_copy(update={"reused": True})
+        return store.get_model(key, Facts).model_copy(update={"reused": True})
     with TemporaryDirectory(prefix="reprune-advice-") as folder:
         made = variants.make(subject, Path(folder))
         files = {method: it for method, it in made.items() if isinstance(it, Path)}

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reprune.advice.advise import Advice
-    from reprune.store import Store
 
 
 def register(app: typer.Typer) -> None:
@@ -55,9 +54,10 @@ def advise(
         raise InputError(f"--inferences: {inferences} is less than 1.", "Give how many you expect to serve.")
     with prepared(workload, {"latency": latency, "size": size}, store, endpoint_url) as (subject, _, opened):
         from reprune.advice.advise import advise as judge
+        from reprune.advice.cost import last_run_seconds
         from reprune.advice.facts import gather
 
-        cost = _run_seconds(opened, subject.workload.name)
+        cost = last_run_seconds(opened, subject.workload.name)
         found = []
         for target in subject.workload.target:
             with terminal.progress(f"timing each method on {target.label()}") as tell:
@@ -69,18 +69,6 @@ def advise(
     console = terminal.console(sys.stdout)
     for advice in found:
         _show(console, advice)
-
-
-def _run_seconds(store: "Store", workload: str) -> float | None:
-    """Return what the steps of the last whole run took, or None where there was none."""
-    from reprune.step import read_records
-
-    runs = {key.split("/")[2] for key in store.list(f"runs/{workload}/")}
-    whole = [records for run in runs if "gate" in (records := read_records(store, workload, run))]
-    if not whole:
-        return None
-    last = max(whole, key=lambda records: float(records["gate"]["ended"]))
-    return float(sum(record["seconds"] for record in last.values()))
 
 
 def _show(console: "Console", advice: "Advice") -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from reprune.drift.embeddings import pooled, with_embedding
 from reprune.drift.policy import Group
 from reprune.entrypoints import describe
-from reprune.errors import InputError
+from reprune.errors import InputError, first_line
 from reprune.hardware.session import open_session
 from reprune.hardware.target import Target
 from reprune.signals import Signals
@@ -115,7 +115,7 @@ def sample(
             outputs = session.run(None, dict(inputs))
         except Exception as error:  # the runtime's exceptions share no base class of their own
             raise InputError(
-                f"{name}: the champion refuses inputs of {_described(shapes)}: {str(error).splitlines()[0]}",
+                f"{name}: the champion refuses inputs of {_described(shapes)}: {first_line(error)}",
                 "Give inputs of the shape and type that it was trained on.",
             ) from error
         count = len(next(iter(inputs.values())))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from reprune.drift import declared
 from reprune.drift.table import CLASSES, group_of
-from reprune.errors import InputError
+from reprune.errors import InputError, first_line
 
 SUFFIXES = (".parquet", ".csv", ".npz")
 ROWS = 1 << 16
@@ -67,9 +67,8 @@ def batches(
         declared.check_size(path, status.st_size, most_bytes)
         yield from readers[path.suffix](path, numbers, skip, most_bytes)
     except (pa.ArrowException, OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{path} cannot be read as {path.suffix[1:].upper()}: {reason}",
+            f"{path} cannot be read as {path.suffix[1:].upper()}: {first_line(error)}",
             "Write the file whole, with one type a column; it may have been cut short.",
         ) from None
 

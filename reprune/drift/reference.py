@@ -18,6 +18,16 @@ LIMIT = 2000
 """Most examples that a reference holds."""
 
 
+_BEGINS = b'{"__metadata__":{"reference":'
+"""How the header of a reference begins, after eight bytes for its length."""
+
+
+def is_reference(path: Path) -> bool:
+    """Return whether a file says that it is a reference, also where it is cut short."""
+    with path.open("rb") as file:
+        return file.read(8 + len(_BEGINS))[8:] == _BEGINS
+
+
 @dataclass(frozen=True)
 class Reference:
     """A sample of inputs, predictions and labels as they were when the champion was promoted.

@@ -8,6 +8,7 @@ from reprune.champions import ONNX, fetch_champion
 from reprune.drift import summary_file, windows
 from reprune.drift.judge import judge, watched
 from reprune.drift.policy import DriftPolicy
+from reprune.drift.reference import is_reference
 from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport
 from reprune.errors import InputError
@@ -96,7 +97,14 @@ def load_reference(name: str, store: Store, scratch: Path, *, ignore: Sequence[s
     path = fetch_file(name, scratch)
     if not path.is_file():
         raise InputError(f"There is no file {name}.", "Write a reference with `reprune reference`.")
-    return _of_champion(path) if not summary_file.is_summary(path) else summary_file.load(path)
+    if summary_file.is_summary(path):
+        return summary_file.load(path)
+    if not is_reference(path):
+        raise InputError(
+            f"{name} cannot be read: it is neither a summary nor a champion's reference.",
+            "Write one with `reprune reference`.",
+        )
+    return _of_champion(path)
 
 
 def champions_reference(workload: str, store: Store, scratch: Path) -> Summary:

@@ -1,12 +1,18 @@
 """What the gate asks of a candidate; every key has a default."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from reprune.quantity import LatencyLimit, SizeLimit
 
-Severity = Literal["block", "warn", "off"]
+
+def _off(value: Any) -> Any:
+    """Read what YAML makes of ``off`` and ``no`` as the word that was meant."""
+    return "off" if value is False or value in ("no", "false") else value
+
+
+Severity = Annotated[Literal["block", "warn", "off"], BeforeValidator(_off)]
 """What a check that does not pass does: stop the promotion, say so, or not be made at all."""
 
 CHECKS = (

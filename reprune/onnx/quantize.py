@@ -13,7 +13,7 @@ import onnx
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from reprune.errors import InputError, RepruneError
+from reprune.errors import InputError, RepruneError, first_line
 from reprune.onnx.calibration import METHODS, calibrate
 from reprune.structure import Inputs
 
@@ -184,9 +184,8 @@ def _explained(doing: str, model: str | os.PathLike[str]) -> Iterator[None]:
     except RepruneError:
         raise
     except Exception as error:  # the quantizer raises whatever its graph passes run into
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"onnxruntime cannot {doing} {os.fspath(model)}: {said}", "Keep the model in float."
+            f"onnxruntime cannot {doing} {os.fspath(model)}: {first_line(error)}", "Keep the model in float."
         ) from error
     finally:
         logging.disable(before)

@@ -6,7 +6,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
-from reprune.errors import PruningError
+from reprune import textfile
+from reprune.errors import InputError, PruningError, first_line
 from reprune.pruning.capture import tensors_of
 
 FORMAT: Literal[1] = 1
@@ -67,7 +68,7 @@ class Recipe(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            problem = str(error).splitlines()[0]
+            problem = first_line(error)
             raise PruningError(
                 f"This is no recipe of format {FORMAT}: {problem}.", "Use what Recipe.to_json gave."
             ) from None
@@ -84,10 +85,10 @@ class Recipe(BaseModel):
             PruningError: The file is not a recipe that this version of reprune can read.
         """
         try:
-            return cls.model_validate_json(Path(path).read_text())
-        except (OSError, UnicodeDecodeError, ValidationError) as error:
+            return cls.model_validate_json(textfile.read(path))
+        except (InputError, ValidationError) as error:
             raise PruningError(
-                f"{path} is not a recipe of format {FORMAT}: {str(error).splitlines()[0]}.",
+                f"{path} is not a recipe of format {FORMAT}: {first_line(error)}.",
                 "Name a file written by Recipe.save.",
             ) from None
 

@@ -180,8 +180,9 @@ class History(BaseModel):
             if _digest(version, document["moves"]) != document["sha256"]:
                 raise ValueError("its moves are not what its sha256 says")
             history = cls(moves=document["moves"])
-        except (ValueError, KeyError, TypeError) as error:
-            problem = "it is no history" if isinstance(error, ValidationError | KeyError | TypeError) else str(error)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            unlike = isinstance(error, ValidationError | KeyError | TypeError | RecursionError)
+            problem = "it is no history" if unlike else str(error)
             raise IntegrityError(f"{where} is damaged: {problem}.", "Restore this file from a backup.") from None
         if not history.moves:
             raise IntegrityError(f"{where} is damaged: it has no moves.", "Restore this file from a backup.")

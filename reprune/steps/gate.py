@@ -27,7 +27,7 @@ from reprune.steps.quantizing import Quantization
 def run(step: Step, *, exported: Path, evidence: list[str], verdict: Path, report: Path) -> str:
     """Write the verdict and the report; return ``promote`` or ``reject``."""
     record = json.loads((exported / "export.json").read_text())
-    benchmarks = [Benchmark.model_validate_json(step.store.get(key)) for key in evidence]
+    benchmarks = [step.store.get_model(key, Benchmark) for key in evidence]
     with TemporaryDirectory() as scratch:
         step.progress("fetching the champion")
         pointer = step.registry.fetch_champion(Path(scratch), only=[ONNX])

@@ -7,10 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from reprune import digest
 from reprune.errors import InputError, IntegrityError, StoreError
+
+_M = TypeVar("_M", bound=BaseModel)
 
 
 class NotFoundError(StoreError):
@@ -139,9 +143,24 @@ class Store(ABC):
         """
         try:
             return json.loads(self.get(key))
-        except ValueError as error:  # bad JSON or bad UTF-8
+        except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, or brackets without end
             raise IntegrityError(
                 f"{self.uri}/{key} is damaged: it is no JSON ({error}).", "Restore it from a backup."
+            ) from None
+
+    def get_model(self, key: str, kind: type[_M]) -> _M:
+        """Read a JSON value as a model.
+
+        Raises:
+            NotFoundError: There is nothing by this name.
+            IntegrityError: It is not one of this kind.
+        """
+        try:
+            return kind.model_validate_json(self.get(key))
+        except ValidationError as error:
+            raise IntegrityError(
+                f"{self.uri}/{key} is damaged: it is no {kind.__name__} ({error.errors()[0]['msg']}).",
+                "Delete it, or restore it from a backup.",
             ) from None
 
     def put_json(self, key: str, value: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from reprune.data import count
-from reprune.errors import StepError
+from reprune.errors import StepError, first_line
 from reprune.structure import call
 from reprune.training import normalization
 from reprune.training.distributed import Group
@@ -89,7 +89,7 @@ class Stepper:
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                reason = str(error).splitlines()[0]
+                reason = first_line(error)
             self._halve(count(inputs), reason)  # out here, where the error's frames no longer hold the memory
 
     def _attempt(self, inputs: Any, targets: Any, total: int) -> float:

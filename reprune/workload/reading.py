@@ -2,12 +2,12 @@
 
 import difflib
 import json
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from reprune import textfile
 from reprune.errors import InputError
 from reprune.workload.contract import ENTRY_POINT, Evaluation, Workload
 from reprune.workload.validating import validated
@@ -58,19 +58,18 @@ def parse(raw: Any, *, origin: str) -> Workload:
 def _raw(reference: str) -> Any:
     if reference in shipped():
         text = (resources.files(SHIPPED) / reference.replace("-", "_") / "workload.yaml").read_text()
-        return _yaml(text, reference)
-    path = Path(reference)
-    if not path.is_file():
+        return textfile.parse_yaml(text, reference)
+    if not os.path.isfile(reference):
         guess = difflib.get_close_matches(reference, shipped(), n=1)
         hint = f"did you mean {guess[0]}? Otherwise " if guess else ""
         raise InputError(
             f"There is no workload {reference!r}: it is neither a file nor one of {', '.join(shipped())}.",
             f"{hint}name a YAML file; `reprune init` writes one to start from.",
         )
-    raw = _yaml(path.read_text(), reference)
+    raw = textfile.read_yaml(reference)
     if isinstance(raw, dict):
-        folder = path.resolve().parent
-        raw["code"] = str((folder / str(raw.get("code") or ".")).resolve())
+        folder = Path(reference).resolve().parent
+        raw["code"] = _absolute(folder, str(raw.get("code") or "."))
         if raw.get("weights") is not None:
             raw["weights"] = _beside(folder, raw["weights"])
         if isinstance(raw.get("splits"), dict):
@@ -85,13 +84,11 @@ def _suite(folder: Path, split: str, suite: Any) -> Any:
     if not isinstance(suite, str):
         return suite
     path = folder / suite
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"expectations.{split}: {path} cannot be read: {error}",
-            "Name a JSON file; `reprune expectations` writes one for each split.",
-        ) from None
+    return textfile.read_json(
+        path,
+        name=f"expectations.{split}: {path}",
+        remedy="Name a JSON file; `reprune expectations` writes one for each split.",
+    )
 
 
 def schema() -> dict[str, Any]:
@@ -100,15 +97,19 @@ def schema() -> dict[str, Any]:
     return json.loads(json.dumps(generated)) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 
 
-def _yaml(text: str, origin: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{origin} is not YAML: {error}", "Mend the line it names.") from None
-
-
 def _beside(folder: Path, where: Any) -> Any:
     """Make a file name absolute; leave URIs and entry points as they are."""
     if not isinstance(where, str) or "://" in where or ENTRY_POINT.match(where):
         return where
-    return str((folder / where).resolve())
+    return _absolute(folder, where)
+
+
+def _absolute(folder: Path, where: str) -> str:
+    """Return an absolute path; it need not exist, but the name must be one that a file can have."""
+    path = folder / where
+    try:
+        path.exists()
+        return str(path.resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte in it, links that lead in a circle
+        said = getattr(error, "strerror", None) or error
+        raise InputError(f"{where!r:.80} is not the name of a file: {said}.", "Name one beside the workload.") from None

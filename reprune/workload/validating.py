@@ -1,6 +1,7 @@
 """What is wrong with a workload file, in words: every offending key, its value and the remedy."""
 
 import difflib
+import reprlib
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -8,6 +9,9 @@ from pydantic import BaseModel, ValidationError
 from reprune.errors import InputError
 
 _M = TypeVar("_M", bound=BaseModel)
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
 
 
 def validated(kind: type[_M], raw: Any, *, origin: str) -> _M:
@@ -45,7 +49,7 @@ def _explain(kind: type[BaseModel], item: Any) -> str:
     if item["type"] == "missing":
         return f"{key} is missing."
     message = item["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(item["input"], dict) else f"{item['input']!r} "
+    given = "" if isinstance(item["input"], dict) else f"{_SHORT.repr(item['input'])} "
     return f"{key}: {given}{message[0].lower()}{message[1:]}"
 
 

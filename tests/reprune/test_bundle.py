@@ -66,11 +66,11 @@ def test_a_missing_file_is_named(pruned):
         bundle.load(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 99}', '{"format": 1, "model": 3}'])
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"{}", b'{"format": 99}', b'{"format": 1, "model": 3}', b"\xff"])
 def test_what_is_no_description_is_told(pruned, text):
     _, folder = pruned
-    (folder / "bundle.json").write_text(text)
-    with pytest.raises(IntegrityError):
+    (folder / "bundle.json").write_bytes(text)
+    with pytest.raises(InputError, match="is not a bundle"):
         bundle.load(folder)
 
 

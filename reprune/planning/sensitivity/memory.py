@@ -114,7 +114,7 @@ class Memory:
     def recall(self, data_digest: str, criterion: str) -> Kept | None:
         """Return what was kept for these very examples, if anything."""
         key = self._key(data_digest, criterion)
-        return Kept.model_validate_json(self._store.get(key)) if self._store.exists(key) else None
+        return self._store.get_model(key, Kept) if self._store.exists(key) else None
 
     def keep(self, data_digest: str, kept: Kept) -> None:
         """Keep curves for the next time."""

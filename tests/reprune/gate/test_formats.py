@@ -14,6 +14,7 @@ from reprune.onnx.quantize import Quantizer
 from reprune.report.report import write_report
 from reprune.tasks import Classification
 from reprune.workload import Budget
+from tests.reprune.onnx import products
 
 LATENCY_OFF = GatePolicy(latency="off", tail_latency="off", extreme_latency="off")
 
@@ -47,7 +48,7 @@ def test_as_candidate_the_quantized_file_stands_where_the_gate_looks(timed):
 
 @pytest.fixture(scope="module")
 def quantized(dense, data, tmp_path_factory):
-    quantizer = Quantizer(dense)
+    quantizer = Quantizer(dense, reduced=products.SATURATE)
     quantizer.calibrate([inputs for inputs, _ in data.batches("train", limit=256)])
     return quantizer.write(tmp_path_factory.mktemp("quantized") / "quantized.onnx")
 

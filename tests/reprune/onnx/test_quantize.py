@@ -6,12 +6,17 @@ from torch import nn
 
 from reprune import tasks
 from reprune.errors import InputError
+from reprune.hardware.session import open_session
 from reprune.hardware.target import Target
 from reprune.onnx.export import export
 from reprune.onnx.mixed import Allowed, compare_files, quantize_within
 from reprune.onnx.parity import compare
 from reprune.onnx.quantize import Quantizer, best_int8, needs_reduced_range
 from reprune.workloads.stdlib_text.model import CONTEXT, Transformer
+from tests.reprune.onnx import products
+
+BITS = pytest.mark.parametrize("reduced", [False, True], ids=["8 bits", "7 bits"])
+"""Weights as processors with exact products take them, and as those take them whose products saturate."""
 
 
 class Wild(nn.Module):
@@ -63,22 +68,31 @@ def operators(path):
     return [node.op_type for node in onnx.load(path).graph.node]
 
 
+def largest_weight(path):
+    """Return the largest stored INT8 weight, by its size."""
+    held = [item for item in onnx.load(path).graph.initializer if item.data_type == onnx.TensorProto.INT8]
+    return max(int(np.abs(onnx.numpy_helper.to_array(item).astype(int)).max()) for item in held if len(item.dims) > 1)
+
+
+@BITS
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
-def test_int8_answers_nearly_as_float_in_fewer_bytes(convolutional, images, tmp_path, method):
+def test_int8_answers_nearly_as_float_in_fewer_bytes(convolutional, images, tmp_path, method, reduced):
     model, path = convolutional
-    quantizer = Quantizer(path)
+    quantizer = Quantizer(path, reduced=reduced)
     assert quantizer.calibrate(images.split(16), method) == 64
     written = quantizer.write(tmp_path / "int8.onnx")
     parity = compare(model, written, images.split(16))
-    assert 0 < parity.max_abs_error < 0.1 * parity.output_scale
-    assert parity.argmax_agreement > 0.9
+    assert largest_weight(written) == (64 if reduced else 127)
+    if products.exact(reduced):
+        assert 0 < parity.max_abs_error < 0.1 * parity.output_scale
+        assert parity.argmax_agreement > 0.9
     assert written.stat().st_size < 0.4 * path.stat().st_size
     assert {"QuantizeLinear", "DequantizeLinear"} <= set(operators(written))
 
 
 def test_int8_takes_batches_of_any_size(convolutional, images, tmp_path):
     model, path = convolutional
-    quantizer = Quantizer(path)
+    quantizer = Quantizer(path, reduced=products.SATURATE)
     quantizer.calibrate([images])
     written = quantizer.write(tmp_path / "int8.onnx")
     assert compare(model, written, [images[:1], images[:7]]).examples == 8
@@ -94,15 +108,17 @@ def test_the_same_examples_give_the_same_file(convolutional, images, tmp_path):
     assert files[0] == files[1]
 
 
+@BITS
 @pytest.mark.parametrize(("kind", "share"), [("dynamic-int8", 0.5), ("weights-int8", 0.6), ("weights-int4", 0.45)])
-def test_linear_models_have_formats_of_their_own(transformer, tmp_path, kind, share):
+def test_linear_models_have_formats_of_their_own(transformer, tmp_path, kind, share, reduced):
     model, path = transformer
     assert best_int8(path) == "dynamic-int8"
-    quantizer = Quantizer(path, kind)
+    quantizer = Quantizer(path, kind, reduced=reduced)
     assert quantizer.calibrate([]) == 0
     written = quantizer.write(tmp_path / "small.onnx")
     parity = compare(model, written, [torch.randint(0, 256, (8, CONTEXT))])
-    assert 0 < parity.max_abs_error < 0.25 * parity.output_scale
+    if products.exact(reduced) or kind.startswith("weights"):
+        assert 0 < parity.max_abs_error < 0.25 * parity.output_scale
     assert written.stat().st_size < share * path.stat().st_size
 
 
@@ -124,7 +140,7 @@ def test_the_sensitive_operator_is_found_and_left_in_float(images, tmp_path):
     model = Wild().eval()
     export(model, images[:2], tmp_path / "float.onnx")
     labels = model(images).argmax(1)
-    quantizer = Quantizer(tmp_path / "float.onnx")
+    quantizer = Quantizer(tmp_path / "float.onnx", reduced=products.SATURATE)
     quantizer.calibrate([images])
     found = quantize_within(
         quantizer,
@@ -176,15 +192,31 @@ def test_bad_input_is_told(convolutional, transformer, images, tmp_path):
         Quantizer(tmp_path / "broken.onnx")
 
 
-def test_processors_whose_products_saturate_get_seven_bits(convolutional, images, tmp_path):
+def test_processors_whose_products_saturate_get_seven_bits():
     assert needs_reduced_range(["avx", "avx2", "fma"]) and needs_reduced_range(["avx2", "avx512f"])
     assert not needs_reduced_range(["avx2", "avx_vnni"]) and not needs_reduced_range(["asimd", "asimddp"])
-    _, path = convolutional
-    quantizer = Quantizer(path, reduced=True)
-    quantizer.calibrate([images])
-    weights = [
-        onnx.numpy_helper.to_array(item)
-        for item in onnx.load(quantizer.write(tmp_path / "seven.onnx")).graph.initializer
-        if item.data_type == onnx.TensorProto.INT8 and len(item.dims) > 1
-    ]
-    assert weights and all(np.abs(weight.astype(int)).max() <= 64 for weight in weights)
+    assert not needs_reduced_range(["avx2", "avx512f", "avx512_vnni"]) and not needs_reduced_range(["sse4_1"])
+
+
+@pytest.mark.parametrize("weight", [-128, -65, -64, 64, 65, 127])
+def test_this_processor_computes_as_it_is_taken_to(weight):
+    inputs, weights = np.full((8, 64), 255, np.uint8), np.full((64, 16), weight, np.int8)
+    (answer,) = session_of(weights).run(None, {"x": inputs})
+    if products.exact(reduced=-64 <= weight <= 64):
+        assert (answer == 255 * weight * 64).all()
+    else:
+        assert (np.abs(answer) < 255 * abs(weight) * 64).all(), "nothing saturates here: 7 bits would not be needed"
+
+
+def session_of(weights):
+    """Return a session of one matrix product of unsigned and signed bytes, what convolutions come to, too."""
+    helper = onnx.helper
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "weights"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.UINT8, ["n", len(weights)])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.INT32, ["n", weights.shape[1]])],
+        [onnx.numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return open_session(model.SerializeToString(), Target())

@@ -14,6 +14,7 @@ from reprune.onnx.export import export
 from reprune.onnx.quantize import Quantizer
 from reprune.step import Step
 from reprune.steps import promote
+from tests.reprune.onnx import products
 
 DIGITS = workload.load("digits")
 
@@ -56,7 +57,7 @@ def test_a_version_holds_all_that_it_was_judged_by_and_answers_before_it_is_cham
 
 def test_the_quantized_file_is_published_where_the_verdict_is_on_that(judged):
     step, paths = judged
-    quantizer = Quantizer(paths["exported"] / "candidate.onnx")
+    quantizer = Quantizer(paths["exported"] / "candidate.onnx", reduced=products.SATURATE)
     quantizer.calibrate([Data(DIGITS).example(batch_size=16)])
     served = quantizer.write(paths["exported"] / "quantized.onnx")
     verdict = json.loads(paths["verdict"].read_text()) | {"candidate_sha256": digest.of_file(served)}

@@ -164,3 +164,54 @@ def test_quantize_takes_a_format_alone_or_a_section():
 )
 def test_what_cannot_be_quantized_to_is_refused(quantize, told):
     assert re.search(told, refused(quantize=quantize))
+
+
+@pytest.mark.parametrize("word", ["off", "no", "false", "block", "warn"])
+def test_a_check_is_switched_off_as_the_documentation_says(tmp_path, word):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL) + f"gate: {{latency: {word}, tail_latency: {word}}}\n")
+    found = workload.load(str(path)).gate
+    expected = "off" if word in ("off", "no", "false") else word
+    assert (found.latency, found.tail_latency, found.extreme_latency) == (expected, expected, "block")
+    assert workload.load(str(path)).replace(seed=1).gate == found
+
+
+def test_what_another_reader_of_yaml_makes_of_off_is_off():
+    assert workload.parse(MINIMAL | yaml.safe_load("gate: {latency: off}"), origin="mine.yaml").gate.latency == "off"
+
+
+@pytest.mark.parametrize("word", ["on", "yes", "true", "0"])
+def test_a_check_that_is_only_switched_on_does_not_say_what_it_does(tmp_path, word):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL) + f"gate: {{latency: {word}}}\n")
+    with pytest.raises(InputError, match="gate.latency: .*'block', 'warn' or 'off'"):
+        workload.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("on", True), ("off", False), ("yes", True), ("no", False), ("true", True)]
+)
+def test_keys_that_are_switches_take_the_words_of_switches(tmp_path, word, value):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL) + f"monitor: {{online: {word}}}\nfinetune: {{calibrate: {word}}}\n")
+    loaded = workload.load(str(path))
+    assert (loaded.monitor.online, loaded.finetune.calibrate) == (value, value)
+
+
+@pytest.mark.parametrize("name", ["off", "yes", "n", "on"])
+def test_a_name_may_be_a_word_that_yaml_1_1_takes_for_a_switch(tmp_path, name):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL | {"name": "NAME"}).replace("NAME", name))
+    assert workload.load(str(path)).name == name
+
+
+@pytest.mark.parametrize("where", ["a" * 300, "zero\0byte"])
+def test_what_cannot_be_the_name_of_a_file_is_refused(tmp_path, where):
+    for keys in ({"code": where}, {"weights": where}, {"splits": {"test": where}}, {"expectations": {"test": where}}):
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(MINIMAL | keys))
+        with pytest.raises(InputError, match="is not the name of a file|cannot be read"):
+            workload.load(str(tmp_path / "mine.yaml"))
+
+
+def test_a_value_of_any_size_makes_a_message_that_can_be_read():
+    assert len(refused(task="a" * 100_000)) < 1000
