@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "Recipe": "reprune.pruning",
     "RepruneError": "reprune.errors",
+    "RepruneWarning": "reprune.errors",
     "analyze": "reprune.pruning",
     "champion": "reprune.champion",
     "load": "reprune.bundle",

@@ -70,3 +70,20 @@ class Evicted(RepruneError):
     """
 
     exit_code = 143
+
+
+class RepruneWarning(UserWarning):
+    """Less was reached than was asked for; what was reached is returned.
+
+    Args:
+        message: What was asked for, what was reached, and what held it back.
+        remedy: What to do about it, as an instruction to the user.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  → {self.remedy}" if self.remedy else self.message
