@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "Recipe": "reprune.pruning",
     "RepruneError": "reprune.errors",
+    "RepruneWarning": "reprune.errors",
     "analyze": "reprune.pruning",
     "champion": "reprune.champions",
     "load": "reprune.bundle",

@@ -76,6 +76,23 @@ class Evicted(RepruneError):
     exit_code = 143
 
 
+class RepruneWarning(UserWarning):
+    """Less was reached than was asked for; what was reached is returned.
+
+    Args:
+        message: What was asked for, what was reached, and what held it back.
+        remedy: What to do about it, as an instruction to the user.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  → {self.remedy}" if self.remedy else self.message
+
+
 def first_line(error: BaseException) -> str:
     """Return what an exception says, in one line; its type if it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

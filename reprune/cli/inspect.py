@@ -186,6 +186,7 @@ def _show(console: "Console", analysis: "Analysis", cost: "Counts", inputs: str)
     from rich.text import Text
 
     from reprune import words
+    from reprune.pruning.reached import held_back, missed
     from reprune.pruning.table import amount
 
     groups = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
@@ -207,3 +208,5 @@ def _show(console: "Console", analysis: "Analysis", cost: "Counts", inputs: str)
         f"\n{words.count(len(analysis.groups), 'group')}, {cost.parameters:,} parameters "
         f"({cost.prunable:.0%} in some group), {amount(cost.macs)} MACs on {inputs}"
     )
+    if missed(1.0, cost.prunable):
+        terminal.warn(console, f"Most of the parameters cannot be cut. They are held back by: {held_back(analysis)}.")

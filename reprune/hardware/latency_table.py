@@ -28,6 +28,14 @@ class Axis(BaseModel):
         """Return whether a width takes the fast path."""
         return width % self.quantum == 0
 
+    def times(self, unit: int) -> "Axis":
+        """Return the axis of widths that are counted in channels, from one of units of channels."""
+        return Axis(quantum=self.quantum * unit, block=self.block * unit) if unit > 1 else self
+
+    def divided(self, unit: int) -> "Axis":
+        """Return the axis of widths that are counted in units of channels."""
+        return Axis(quantum=max(self.quantum // unit, 1), block=max(self.block // unit, 1))
+
     def effective(self, width: int) -> int:
         """Return the width that the kernel computes; widths below one block have kernels of their own."""
         return width if width < self.block else -(-width // self.block) * self.block
@@ -56,6 +64,8 @@ class OperatorLatency(BaseModel):
         for i, o, seconds in self.points:
             kind = self.input.aligned(i), self.output.aligned(o)
             found.setdefault(kind, {})[i, 0 if self.diagonal else o] = seconds
+        every = {(i, 0 if self.diagonal else o): seconds for i, o, seconds in self.points}
+        found.setdefault((True, True), every)  # no width measured so far takes the fast path on both sides
         return {kind: _Surface(points) for kind, points in found.items()}
 
     def latency(self, in_width: int, out_width: int) -> float:

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune.errors import InputError
 
+KINDS = ("conv", "conv_transpose", "linear", "matmul")
+"""Kinds of operators that have a latency model."""
+
 OPSET = 18
 IR_VERSION = 10
 
@@ -24,15 +27,15 @@ class Operator(Protocol):
 
     @property
     def kind(self) -> str:
-        """``conv``, ``linear``, or a kind without a latency model."""
+        """One of `KINDS`, or a kind without a latency model."""
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """``[out, in / groups, *kernel]`` or ``[out, in]``."""
+        """``[out, in / groups, *kernel]`` or ``[out, in]``, whichever way the weight is stored."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """``[N, in, *spatial]`` or ``[N, ..., in]``."""
+        """``[N, in, *spatial]`` or ``[N, ..., in]``; without N for an operator that sees no batch."""
 
     @property
     def stride(self) -> tuple[int, ...]:
@@ -53,7 +56,10 @@ class Operator(Protocol):
 
 def example_batch(operators: Iterable[Operator]) -> int:
     """Return the number of examples that operators were seen with; some fold tokens or windows into the batch."""
-    return min((operator.input_shape[0] for operator in operators if OperatorShape.models(operator)), default=1)
+    batched = (
+        it for it in operators if OperatorShape.models(it) and len(it.input_shape) >= max(len(it.weight_shape), 2)
+    )
+    return min((operator.input_shape[0] for operator in batched), default=1)
 
 
 class OperatorShape(BaseModel):
@@ -63,6 +69,8 @@ class OperatorShape(BaseModel):
         kind: ``conv``, ``depthwise`` (a convolution whose groups shrink with its channels) or ``linear``.
         kernel: Kernel size; empty for a matrix product. Stride, padding (before and after alike) and dilation likewise.
         groups: Groups of a convolution that keeps their number.
+        multiplier: Output channels for each input channel of a depthwise convolution.
+        transposed: Whether it is a transposed convolution.
         spatial: Spatial size of the input; empty for a matrix product.
         rows: Rows of a matrix product for one example (tokens); 1 for a convolution.
     """
@@ -75,13 +83,15 @@ class OperatorShape(BaseModel):
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    multiplier: int = 1
+    transposed: bool = False
     spatial: tuple[int, ...] = ()
     rows: int = 1
 
     @staticmethod
     def models(operator: Operator) -> bool:
         """Return whether there is a latency model for an operator's kind."""
-        return operator.kind in ("conv", "linear")
+        return operator.kind in KINDS
 
     @classmethod
     def of(cls, operator: Operator, batch_size: int) -> "OperatorShape":
@@ -96,8 +106,8 @@ class OperatorShape(BaseModel):
         """
         if not cls.models(operator):
             raise InputError(f"{operator.name}: there is no latency model for {operator.kind!r}.", "Leave it out.")
-        if operator.kind == "linear":
-            rows = math.prod(operator.input_shape[:-1]) // batch_size
+        if operator.kind in ("linear", "matmul"):
+            rows = math.prod(operator.input_shape) // operator.weight_shape[1] // batch_size
             return cls(kind="linear", rows=max(rows, 1))
         depthwise = operator.groups > 1 and operator.weight_shape[1] == 1
         return cls(
@@ -107,27 +117,44 @@ class OperatorShape(BaseModel):
             padding=_padding(operator),
             dilation=operator.dilation,
             groups=1 if depthwise else operator.groups,
-            spatial=operator.input_shape[2:],
+            multiplier=operator.weight_shape[0] // operator.groups if depthwise else 1,
+            transposed=operator.kind == "conv_transpose",
+            spatial=operator.input_shape[-len(operator.weight_shape[2:]) :],
         )
 
     def key(self) -> str:
         """Return a readable name that tells shapes apart: ``conv 3x3 stride 1x1 padding 1x1 on 8x8``."""
         if self.kind == "linear":
             return f"linear {self.rows} rows"
-        parts = [self.kind, _times(self.kernel), "stride", _times(self.stride), "padding", _times(self.padding)]
+        kind = f"{self.kind}_transpose" if self.transposed else self.kind
+        parts = [kind, _times(self.kernel), "stride", _times(self.stride), "padding", _times(self.padding)]
         parts += ["dilation", _times(self.dilation)] if set(self.dilation) - {1} else []
         parts += ["groups", str(self.groups)] if self.groups > 1 else []
+        parts += ["multiplier", str(self.multiplier)] if self.multiplier > 1 else []
         return " ".join([*parts, "on", _times(self.spatial)])
+
+    @property
+    def units(self) -> tuple[int, int]:
+        """Return what input and output widths are multiples of, whatever is cut."""
+        return self.groups, self.groups * self.multiplier
 
     def macs(self, in_width: int, out_width: int) -> int:
         """Return the multiply-accumulates for one example."""
         if self.kind == "linear":
             return self.rows * in_width * out_width
         inner = 1 if self.kind == "depthwise" else in_width // self.groups
-        return out_width * inner * math.prod(self.kernel) * math.prod(self.output_spatial())
+        positions = self.spatial if self.transposed else self.output_spatial()
+        return out_width * inner * math.prod(self.kernel) * math.prod(positions)
 
     def output_spatial(self) -> tuple[int, ...]:
-        """Return the spatial size of the output."""
+        """Return the spatial size of the output, that of a transposed convolution without output padding."""
+        if self.transposed:
+            return tuple(
+                (size - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1
+                for size, kernel, stride, pad, dilation in zip(
+                    self.spatial, self.kernel, self.stride, self.padding, self.dilation, strict=True
+                )
+            )
         return tuple(
             (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
             for size, kernel, stride, pad, dilation in zip(
@@ -146,7 +173,7 @@ def chain(shape: OperatorShape, in_width: int, out_width: int, batch_size: int, 
     Args:
         shape: The operator.
         in_width: Its input channels or features; out_width: its output channels or features.
-        out_width: Equal to ``in_width`` for a depthwise convolution.
+        out_width: ``in_width`` times the multiplier for a depthwise convolution.
         batch_size: Examples.
         copies: How often it runs, each time with weights of its own.
     """
@@ -178,7 +205,8 @@ _Built = tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]
 
 def _convolution(shape: OperatorShape, in_width: int, out_width: int, i: int, sum_so_far: str) -> _Built:
     groups = in_width if shape.kind == "depthwise" else shape.groups
-    arrays = {f"w{i}": _filled(out_width, in_width // groups, *shape.kernel), f"b{i}": _filled(out_width)}
+    weight = (in_width, out_width // groups) if shape.transposed else (out_width, in_width // groups)
+    arrays = {f"w{i}": _filled(*weight, *shape.kernel), f"b{i}": _filled(out_width)}
     attributes: dict[str, Any] = {
         "kernel_shape": shape.kernel,
         "strides": shape.stride,
@@ -186,7 +214,8 @@ def _convolution(shape: OperatorShape, in_width: int, out_width: int, i: int, su
         "dilations": shape.dilation,
         "group": groups,
     }
-    nodes = [helper.make_node("Conv", ["x", f"w{i}", f"b{i}"], [f"y{i}"], **attributes)]
+    kind = "ConvTranspose" if shape.transposed else "Conv"
+    nodes = [helper.make_node(kind, ["x", f"w{i}", f"b{i}"], [f"y{i}"], **attributes)]
     if not sum_so_far:
         return nodes, arrays, f"y{i}"
     return [*nodes, helper.make_node("Add", [f"y{i}", sum_so_far], [f"s{i}"])], arrays, f"s{i}"

@@ -27,7 +27,8 @@ QUANTA = (1, 2, 4, 8, 16, 32)
 CLEARLY = 0.1
 NOISE = 0.03
 FINEST = 16
-"""Steps between measured widths are no finer than this, whatever the kernel would allow: between them it is linear."""
+"""Steps between measured widths are no finer than this many channels, whatever the kernel would allow: between them it
+is linear."""
 
 LEVELS = 4
 OVERHEAD_CALLS = 200
@@ -83,7 +84,11 @@ def profile(
 
 @dataclass
 class _Plan:
-    """What is measured of one operator shape."""
+    """The points to measure of one operator shape.
+
+    Axes and the widths below are counted in units (`OperatorShape.units`): a convolution of 8 groups has widths 8, 16,
+    24 ... and no others, and its kernels see the channels of one group. Points are widths in channels.
+    """
 
     shape: OperatorShape
     in_widths: set[int]
@@ -98,12 +103,19 @@ class _Plan:
     def diagonal(self) -> bool:
         return self.shape.kind == "depthwise"
 
+    def add(self, operator: Operator) -> None:
+        """Take in the dense widths of an operator."""
+        ins, outs = self.shape.units
+        self.in_widths.add(operator.weight_shape[1] * operator.groups // ins)
+        self.out_widths.add(operator.weight_shape[0] // outs)
+
     def start_from(self, known: OperatorLatency) -> None:
         """Take over what was measured before."""
         self.points = {(i, o): seconds for i, o, seconds in known.points}
         widest = [max(side) for side in zip(*self.points, strict=True)]
-        if widest[0] >= max(self.in_widths) and widest[1] >= max(self.out_widths):
-            self.input, self.output, self.settled = known.input, known.output, True
+        ins, outs = self.shape.units
+        if widest[0] >= max(self.in_widths) * ins and widest[1] >= max(self.out_widths) * outs:
+            self.input, self.output, self.settled = known.input.divided(ins), known.output.divided(outs), True
 
     def probes(self) -> list[Point]:
         """Return the dense widths, and those that show block sizes, one side at a time."""
@@ -126,27 +138,33 @@ class _Plan:
 
     def grid(self, level: int) -> list[Point]:
         """Return the points of one level of refinement that are not measured yet."""
-        ins = _widths(self.input, max(self.in_widths), level) | self.in_widths
-        outs = _widths(self.output, max(self.out_widths), level) | self.out_widths
+        finest = max(FINEST // self.shape.groups, 1)
+        ins = _widths(self.input, max(self.in_widths), level, finest) | self.in_widths
+        outs = _widths(self.output, max(self.out_widths), level, finest) | self.out_widths
         found = set(self._cross(ins, outs))
-        if level == 1:  # off the fast path, a few points tell enough to keep a planner away
+        if level == 1:  # off the fast path, a few points are enough to keep a planner away
             found |= set(self._cross(_off_path(self.input, max(self.in_widths)), outs))
             found |= set(self._cross(ins, _off_path(self.output, max(self.out_widths))))
         return self._new(found)
 
     def table(self) -> OperatorLatency:
+        ins, outs = self.shape.units
         points = tuple((i, o, seconds) for (i, o), seconds in sorted(self.points.items()))
-        return OperatorLatency(input=self.input, output=self.output, points=points, diagonal=self.diagonal)
+        return OperatorLatency(
+            input=self.input.times(ins), output=self.output.times(outs), points=points, diagonal=self.diagonal
+        )
 
     def _cross(self, ins: Iterable[int], outs: Iterable[int]) -> Iterator[Point]:
-        return ((i, o) for i in ins for o in outs if not self.diagonal or i == o)
+        return (self._point(i, o) for i in ins for o in outs if not self.diagonal or i == o)
 
     def _point(self, in_width: int, out_width: int) -> Point:
-        return (min(in_width, out_width),) * 2 if self.diagonal else (in_width, out_width)
+        if self.diagonal:
+            in_width = out_width = min(in_width, out_width)
+        ins, outs = self.shape.units
+        return in_width * ins, out_width * outs
 
     def _new(self, points: Iterable[Point]) -> list[Point]:
-        groups = self.shape.groups
-        return [p for p in sorted(set(points)) if p not in self.points and p[0] % groups == 0 == p[1] % groups]
+        return [point for point in sorted(set(points)) if point not in self.points]
 
 
 def _plans(operators: Iterable[Operator], known: LatencyTable | None) -> list[_Plan]:
@@ -155,10 +173,7 @@ def _plans(operators: Iterable[Operator], known: LatencyTable | None) -> list[_P
     examples = example_batch(modelled)
     for operator in modelled:
         shape = OperatorShape.of(operator, examples)
-        in_width = operator.weight_shape[1] * operator.groups
-        plan = plans.setdefault(shape.key(), _Plan(shape, set(), set()))
-        plan.in_widths.add(in_width)
-        plan.out_widths.add(operator.weight_shape[0])
+        plans.setdefault(shape.key(), _Plan(shape, set(), set())).add(operator)
     for key, plan in plans.items():
         if known is not None and key in known.operators:
             plan.start_from(known.operators[key])
@@ -196,11 +211,11 @@ def _axis(latencies: dict[int, float], top: int) -> Axis:
     return Axis(quantum=quantum, block=min(max(2 * b, quantum), top))
 
 
-def _widths(axis: Axis, dense: int, level: int) -> set[int]:
+def _widths(axis: Axis, dense: int, level: int, finest: int) -> set[int]:
     """Return aligned widths below the dense one: powers of two, then finer until every block has its own point."""
     if level == 0:
         return set()
-    unit = max(axis.block, FINEST)
+    unit = max(axis.block, finest)
     below = {width for width in (4, 8) if width < unit and width % axis.quantum == 0}
     powers = {unit * 2**k for k in range(12)} | below
     between = {3 * width // 2 for width in powers}

@@ -14,6 +14,7 @@ from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity import Sensitivity
 from reprune.planning.whole_graph import WholeGraph
 from reprune.pruning.groups import Analysis
+from reprune.pruning.reached import held_back
 from reprune.quantity import LatencyLimit, SizeLimit
 
 MARGIN = 0.05
@@ -71,7 +72,7 @@ class Planner:
         self.dense_size_bytes = dense_size_bytes
         if not self._prices.dense:
             raise InputError(
-                "The model has no group of channels that could be cut.", "The analysis lists what is frozen."
+                "The model has no group of channels that could be cut.", f"It is held back by: {held_back(analysis)}."
             )
         self._budget = budget
         if budget.size is not None and dense_size_bytes is None:

@@ -265,9 +265,10 @@ class Prices:
 
 def _channels(operator: CoupledOperator, dense: Mapping[str, int], widths: Mapping[str, int]) -> tuple[int, int]:
     """Return the input and output channels of an operator at some widths."""
-    grouped = operator.groups if operator.kind == "conv" else 1
     removed = {name: dense[name] - widths[name] for name in {*operator.in_cells, *operator.out_cells}}
-    ins = operator.weight_shape[1] * grouped - sum(cells * removed[name] for name, cells in operator.in_cells.items())
+    ins = operator.weight_shape[1] * operator.groups - sum(
+        cells * removed[name] for name, cells in operator.in_cells.items()
+    )
     outs = operator.weight_shape[0] - sum(cells * removed[name] for name, cells in operator.out_cells.items())
     return ins, outs
 

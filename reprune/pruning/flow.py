@@ -67,7 +67,16 @@ class Weighing:
     kind: str
     inputs: Labels | None
     outputs: Labels | None
+    shape: tuple[int, ...]
+    """``[out, in / groups, *kernel]``, whichever way the operator is given it."""
     geometry: dict[str, Any]
+
+    @property
+    def source(self) -> fx.Node:
+        """The node that is multiplied by the weight: the argument before it, or the one after a leading weight."""
+        sources = self.node.all_input_nodes
+        place = sources.index(self.weight)
+        return sources[place - 1 if place else min(1, len(sources) - 1)]
 
 
 @dataclass

@@ -96,6 +96,7 @@ class Operator:
     kind: str
     """``conv``, ``conv_transpose``, ``linear`` or ``matmul``."""
     weight_shape: tuple[int, ...]
+    """``[out, in / groups, *kernel]``, whichever way the operator is given its weight."""
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     in_cells: dict[str, int] = field(default_factory=dict)

@@ -5,7 +5,7 @@ again at another sparsity, or a retrained one by an old mask. Zeros alone make n
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -17,8 +17,10 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from reprune import words
 from reprune.errors import PruningError
 from reprune.pruning.capture import tensors_of
+from reprune.pruning.reached import enforce, missed
 
 Masks = dict[str, Tensor]
 """Parameter → boolean tensor of its shape, True where the weight stays."""
@@ -31,7 +33,9 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.dim() > 1}
 
 
-def unstructured(scores: dict[str, Tensor], sparsity: float, ranking: Ranking = "global") -> Masks:
+def unstructured(
+    scores: dict[str, Tensor], sparsity: float, ranking: Ranking = "global", *, strict: bool = False
+) -> Masks:
     """Keep the weights with the highest scores.
 
     Args:
@@ -43,6 +47,44 @@ def unstructured(scores: dict[str, Tensor], sparsity: float, ranking: Ranking = 
             with rows for its layers: none loses all its weights, as layers of small weights do at high sparsity where
             the ranking is global, and classes of small weights where it is by layers
             (docs/benchmarks/recovery.md). It needs scores that are not negative, such as magnitudes.
+        strict: Raise if less than half of the sparsity can be reached; by default, warn (`RepruneWarning`).
+
+    Raises:
+        PruningError: The sparsity is impossible, the ranking is of scores that it cannot take, or less is reached than
+            `strict` allows.
+    """
+    masks = ranked(scores, sparsity, ranking)
+    check_reached(masks, scores, sparsity, strict=strict)
+    return masks
+
+
+def check_reached(masks: Masks, scores: Mapping[str, Tensor], asked: float, *, strict: bool) -> None:
+    """Warn, or raise if `strict`, if masks remove less than half of the share that was asked for.
+
+    Raises:
+        PruningError: Less is reached, and `strict`.
+    """
+    total = sum(score.numel() for score in scores.values())
+    found = sum(int((~mask).sum()) for mask in masks.values()) / total if total else 0.0
+    if not missed(asked, found):
+        return
+    untouched = [name for name, score in scores.items() if name not in masks or bool(masks[name].all())]
+    shown = ", ".join(f"{name} {list(scores[name].shape)}" for name in untouched[:3])
+    shown += f" and {len(untouched) - 3} more" if len(untouched) > 3 else ""
+    why = (
+        f"{words.count(len(untouched), 'tensor')} of {len(scores)} lose none: {shown}"
+        if scores
+        else "no weight is scored"
+    )
+    enforce(
+        f"The masks were asked to remove {asked:.1%} of the weights, and remove {found:.1%}. {why}.",
+        "Rank whole layers or the whole model in place of short rows, or name weights of two dimensions or more.",
+        strict=strict,
+    )
+
+
+def ranked(scores: Mapping[str, Tensor], sparsity: float, ranking: Ranking = "global") -> Masks:
+    """Do as `unstructured` does, for a sparsity on the way to another: nothing is compared with it.
 
     Raises:
         PruningError: The sparsity is impossible, or the ranking is of scores that it cannot take.
@@ -81,14 +123,15 @@ def _highest(rows: Tensor, count: int) -> Tensor:
     return torch.zeros(rows.shape, dtype=torch.bool, device=rows.device).scatter_(1, order, True)
 
 
-def n_of_m(scores: dict[str, Tensor], n: int, m: int) -> Masks:
+def n_of_m(scores: dict[str, Tensor], n: int, m: int, *, strict: bool = False) -> Masks:
     """Keep the `n` highest of every `m` weights in a row along the input dimension: 2:4, 4:8.
 
     Convolutions ``[O, I, ...]`` are read as ``[O, I · ...]``, as NVIDIA's kernels read them (Mishra et al. 2021,
-    arXiv:2104.08378). A parameter whose rows are no multiple of `m` is left out and stays dense.
+    arXiv:2104.08378). A parameter whose rows are no multiple of `m` is left out and stays dense; if that leaves less
+    than half of the zeros, a `RepruneWarning` names such parameters, or, if `strict`, an error does.
 
     Raises:
-        PruningError: The pattern is impossible.
+        PruningError: The pattern is impossible, or less is reached than `strict` allows.
     """
     if not 0 < n < m:
         raise PruningError(f"{n}:{m} is no pattern.", "Keep n of every m weights with 0 < n < m, such as 2:4.")
@@ -97,6 +140,7 @@ def n_of_m(scores: dict[str, Tensor], n: int, m: int) -> Masks:
         rows = score.flatten(1)
         if rows.shape[1] % m == 0:
             masks[name] = _highest(rows.reshape(-1, m), n).view(score.shape)
+    check_reached(masks, scores, 1 - n / m, strict=strict)
     return masks
 
 

@@ -271,7 +271,6 @@ def operators(flow: Flow, captured: Capture, groups: tuple[Group, ...], cells: L
 
 def _operator(weighing: Weighing, name: str, worth: Any) -> Operator:
     node = weighing.node
-    tensors = [arg for arg in pytree_nodes(node.args) if arg is not weighing.weight]
     geometry: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in weighing.geometry.items()
     }
@@ -279,20 +278,13 @@ def _operator(weighing: Weighing, name: str, worth: Any) -> Operator:
         name=name,
         node=node.name,
         kind=weighing.kind,
-        weight_shape=tuple(_origin(weighing.weight).meta["val"].shape),
-        input_shape=tuple(tensors[0].meta["val"].shape),
+        weight_shape=weighing.shape,
+        input_shape=tuple(weighing.source.meta["val"].shape),
         output_shape=tuple(node.meta["val"].shape),
         in_cells=worth(weighing.inputs),
         out_cells=worth(weighing.outputs),
         **geometry,
     )
-
-
-def pytree_nodes(args: Any) -> list[fx.Node]:
-    """Return the tensors among a node's arguments."""
-    found: list[fx.Node] = []
-    fx.node.map_arg(args, lambda n: found.append(n) or n)  # type: ignore[func-returns-value]
-    return found
 
 
 def _origin(node: fx.Node) -> fx.Node:

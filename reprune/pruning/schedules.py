@@ -49,12 +49,14 @@ class Gradual:
         criterion: Literal["movement", "magnitude"],
         ranking: Ranking,
         names: Iterable[str] | None,
+        strict: bool = False,
     ) -> None:
         if not 0 <= sparsity < 1:
             raise PruningError(f"A sparsity of {sparsity} is not in [0, 1).", "Pass the share to remove.")
         if steps < 1:
             raise PruningError(f"A training of {steps} steps prunes nothing.", "Pass the number of optimizer steps.")
         self.sparsity, self.steps, self.criterion, self.ranking = sparsity, steps, criterion, ranking
+        self.strict = strict
         self.parameters = _chosen(model, names)
         self.step = 0
         self.masks: Masks = {name: torch.ones_like(p, dtype=torch.bool) for name, p in self.parameters.items()}
@@ -83,8 +85,10 @@ class Gradual:
         for name, parameter in self.parameters.items():
             self.dense[name] = torch.where(self.masks[name], parameter, self.dense[name])
         if self.step % max(1, self.steps // REFRESHES) == 0 or self.step == self.steps:
-            self.masks = masking.unstructured(self.scores, cubic(self.step / self.steps, self.sparsity), self.ranking)
+            self.masks = masking.ranked(self.scores, cubic(self.step / self.steps, self.sparsity), self.ranking)
         self.write()
+        if self.step == self.steps:
+            masking.check_reached(self.masks, self.parameters, self.sparsity, strict=self.strict)
 
     @torch.no_grad()
     def write(self) -> None:
@@ -127,6 +131,7 @@ def gradual(
     criterion: Literal["movement", "magnitude"] = "movement",
     ranking: Ranking = "global",
     names: Iterable[str] | None = None,
+    strict: bool = False,
 ) -> Iterator[Gradual]:
     """Prune single weights while an optimizer trains the others, in any loop that calls ``optimizer.step()``.
 
@@ -141,6 +146,7 @@ def gradual(
         criterion: ``movement`` or ``magnitude``.
         ranking: Compare the weights of the whole model, of each layer, or of each output row.
         names: Parameters to prune; by default all of two dimensions or more.
+        strict: Raise after the last step if less than half of the sparsity is reached; by default, warn.
 
     Yields:
         The pruning: its ``masks``, its ``scores``, and a ``state_dict`` for checkpoints.
@@ -148,7 +154,9 @@ def gradual(
     Raises:
         PruningError: The sparsity or the number of steps is impossible, or a parameter does not exist.
     """
-    pruning = Gradual(model, sparsity=sparsity, steps=steps, criterion=criterion, ranking=ranking, names=names)
+    pruning = Gradual(
+        model, sparsity=sparsity, steps=steps, criterion=criterion, ranking=ranking, names=names, strict=strict
+    )
     hooks = (
         optimizer.register_step_pre_hook(pruning.before_step),
         optimizer.register_step_post_hook(pruning.after_step),
@@ -168,6 +176,7 @@ def lottery_ticket(
     rounds: int,
     early: dict[str, Tensor] | None = None,
     names: Iterable[str] | None = None,
+    strict: bool = False,
 ) -> Masks:
     """Find a sparse network that trains as well as the dense one, by magnitude pruning and rewinding in rounds.
 
@@ -182,6 +191,7 @@ def lottery_ticket(
         rounds: How many times to train, prune and rewind.
         early: The ``state_dict()`` to rewind to; by default that of now.
         names: Parameters to prune; by default all of two dimensions or more.
+        strict: Raise in the end if less than half of the sparsity is reached; by default, warn.
 
     Returns:
         The masks of the ticket.
@@ -200,8 +210,9 @@ def lottery_ticket(
     for finished in range(1, rounds + 1):
         train(model, kept)
         scores = {name: p.detach().abs().masked_fill(~kept[name], -1.0) for name, p in parameters.items()}
-        kept = masking.unstructured(scores, 1 - (1 - sparsity) ** (finished / rounds))
+        kept = masking.ranked(scores, 1 - (1 - sparsity) ** (finished / rounds))
         masking.rewind(model, early, kept)
+    masking.check_reached(kept, parameters, sparsity, strict=strict)
     return kept
 
 

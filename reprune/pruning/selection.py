@@ -15,6 +15,7 @@ from reprune.pruning.criteria import Batches, Criterion, Loss, mean_normalized, 
 from reprune.pruning.graph import analyze
 from reprune.pruning.groups import Analysis
 from reprune.pruning.naming import exactly, find
+from reprune.pruning.reached import Asked
 from reprune.pruning.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def prune(
     round_to: int | None = None,
     seed: int = 0,
     inplace: bool = False,
+    strict: bool = False,
 ) -> tuple[nn.Module, Recipe]:
     """Analyze a model, score its cells, and cut the least important.
 
@@ -100,13 +102,16 @@ def prune(
         inplace: Make the cut on the model itself, once it is proven, without a second model in memory. Its parameters
             stay the same objects, without gradients; the state that an optimizer keeps of them (momentum) no longer
             fits, so make a new one.
+        strict: Raise if less than half of what was asked for can be cut, before anything is; by default, warn.
 
     Returns:
         The smaller model, which remembers its recipe for `save`; and that recipe. A group that cannot have the width
-        that the ratio asks for keeps more, and is logged.
+        that the ratio asks for keeps more, and is logged. If nothing, or less than half of what was asked for, can be
+        cut, a `RepruneWarning` names what keeps the rest whole.
 
     Raises:
-        PruningError: A ratio or width is impossible, a group does not exist, or the proof fails.
+        PruningError: A ratio or width is impossible, a group does not exist, the proof fails, or less is cut than
+            `strict` allows.
     """
     if (ratio is None) == (widths is None):
         raise PruningError("prune takes a ratio or widths, one of the two.", "Pass ratio=0.5 or widths={'layer': 96}.")
@@ -115,20 +120,28 @@ def prune(
     analysis = analyze(model, example_inputs)
     scores = score(model, analysis, criterion, data, loss, seed)
     if ratio is not None:
-        kept = widths_at_ratio(analysis, ratio, global_scores=scores if global_ranking else None)
+        wanted = widths_at_ratio(analysis, ratio, global_scores=scores if global_ranking else None)
     else:
         assert widths is not None
-        kept = _checked(analysis, widths)
+        wanted = _checked(analysis, widths)
     step = 1 if round_to is None else round_to
-    kept = {name: rounded(analysis, name, width, step) for name, width in kept.items()}
+    kept = {name: rounded(analysis, name, width, step) for name, width in wanted.items()}
     kept = {name: width for name, width in kept.items() if width < analysis.group(name).width}
+    asked = Asked(wanted, ratio, global_ranking, round_to)
+    if strict:
+        asked.compare(analysis, kept, {}, strict=True)
+    reasons: dict[str, str] = {}
     try:
-        return cut(model, analysis, _best_of_each(scores, kept), inplace=inplace)
+        pruned = cut(model, analysis, _best_of_each(scores, kept), inplace=inplace)
     except PruningError:
         if ratio is None:
             raise
-        kept = _possible(model, analysis, scores, kept)
-        return cut(model, analysis, _best_of_each(scores, kept), inplace=inplace)
+        kept, reasons = _possible(model, analysis, scores, kept)
+        if strict:
+            asked.compare(analysis, kept, reasons, strict=True)
+        pruned = cut(model, analysis, _best_of_each(scores, kept), inplace=inplace)
+    asked.compare(analysis, kept, reasons, strict=False)
+    return pruned
 
 
 def _best_of_each(scores: Mapping[str, Tensor], widths: Mapping[str, int]) -> dict[str, list[int]]:
@@ -137,12 +150,15 @@ def _best_of_each(scores: Mapping[str, Tensor], widths: Mapping[str, int]) -> di
 
 def _possible(
     model: nn.Module, analysis: Analysis, scores: Mapping[str, Tensor], kept: dict[str, int]
-) -> dict[str, int]:
+) -> tuple[dict[str, int], dict[str, str]]:
     """Find by halving which groups cannot have the width they were to have, and give them another or leave them whole.
 
     Some Python goes another way where two sizes happen to be equal: ``if self.in_width != self.out_width``.
+
+    Returns:
+        The widths that are possible, and why the others are not, by group.
     """
-    attempts = 0
+    attempts, reasons = 0, {}
 
     def problem(widths: Mapping[str, int]) -> str | None:
         nonlocal attempts
@@ -170,8 +186,9 @@ def _possible(
         wider = group.fitting(possible.pop(name) + 1)
         if wider < group.width and problem({name: wider}) is None:
             possible[name] = wider
+        reasons[name] = reason
         log.warning("%s keeps %d of %d cells: %s", name, possible.get(name, group.width), group.width, reason)
-    return possible
+    return possible, reasons
 
 
 def best(scores: Tensor, width: int) -> list[int]:

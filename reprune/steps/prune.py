@@ -10,6 +10,7 @@ from reprune.hardware.profiles import read_profile
 from reprune.planning.sensitivity import Sensitivity
 from reprune.planning.subject import Subject
 from reprune.pruning.iterative import Outcome
+from reprune.pruning.reached import shortfall
 from reprune.report import planning_pages
 from reprune.step import Step
 from reprune.steps import learning
@@ -58,6 +59,10 @@ def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], prun
     report.write_text(planning_pages.pruning_rounds(plan, outcome, warm, step.task.metric, step.workload))
     if not (outcome.chosen.holds and outcome.chosen.recovered):
         step.warn(outcome.reason)
+    if plan and not outcome.chosen.holds:
+        short = shortfall(subject.analysis, plan.widths, outcome.chosen.widths)
+        if short:
+            step.warn(short)
     step.summary = _summary(step, outcome, warm, cost)
 
 

@@ -33,8 +33,10 @@ def gate_gradients(runner: SuffixRunner, inputs: Any, loss: Callable[[Any], Tens
     with evaluating(runner.model), torch.enable_grad():
         losses = loss(runner.outputs(forward.run_from(runner.feed(inputs))))
         read = {name: x for name, x in forward.read.items() if x.requires_grad}
+        total = torch.zeros(len(losses), sum(group.width for group in runner.analysis.groups) + 1)
+        if not read or not losses.requires_grad:
+            return total[:, :-1]
         found = torch.autograd.grad(losses.sum(), list(read.values()), allow_unused=True)
-    total = torch.zeros(len(losses), sum(group.width for group in runner.analysis.groups) + 1)
     for (name, x), gradient in zip(read.items(), found, strict=True):
         reader = forward.readers[name]
         by_channel = None if gradient is None else _per_example(x.detach() * gradient, reader.kind, count(inputs))
@@ -74,7 +76,7 @@ class _Recorded(ZeroedOut):
             return super().run_node(n)
         sources = n.all_input_nodes
         weight = [source.name for source in sources].index(self.readers[n.name].weight.name)
-        source = sources[weight - 1 if weight else 1]
+        source = sources[weight - 1 if weight else min(1, len(sources) - 1)]
         x = self.env[source]
         self.read[n.name] = self.env[source] = x.view_as(x)  # so that other readers' gradients stay apart
         value = super().run_node(n)
@@ -88,6 +90,6 @@ def _per_example(x: Tensor, kind: str, examples: int) -> Tensor | None:
     Rows that merge examples with positions are parted again.
     """
     rows = x.movedim(1 if kind.startswith("conv") else -1, -1)
-    if rows.shape[0] % examples:
+    if rows.dim() < 2 or rows.shape[0] % examples:
         return None
     return rows.reshape(examples, -1, rows.shape[-1]).sum(1)

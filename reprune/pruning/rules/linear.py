@@ -1,6 +1,8 @@
 """Operators that multiply by weights or contract two tensors: the ones a cut makes cheaper."""
 
+from collections.abc import Mapping
 from string import ascii_letters
+from typing import Any
 
 from torch import fx
 
@@ -118,7 +120,9 @@ def _weigh_einsum(flow: Flow, call: Call, spelled: list[list[str]], out: list[st
                 produced = [x for x in own if x in out and x not in other]
                 if len(contracted) == len(produced) == 1:
                     ins, outs = labels(contracted[0]), labels(produced[0])  # type: ignore[operator]
-                    flow.weighings.append(Weighing(call.node, node, "matmul", ins, outs, {}))
+                    sizes = dict(zip(own, node.meta["val"].shape, strict=True))
+                    shape = int(sizes[produced[0]]), int(sizes[contracted[0]])
+                    flow.weighings.append(Weighing(call.node, node, "matmul", ins, outs, shape, {}))
 
 
 def _note_heads_einsum(flow: Flow, tensors: list[Layout], spelled: list[list[str]], out: list[str]) -> None:
@@ -136,7 +140,17 @@ def _weigh(
         if argument.name == weight:
             node = value
     if isinstance(node, fx.Node):
-        flow.weighings.append(Weighing(call.node, node, kind, ins, outs, dict(geometry)))
+        shape = _out_first(kind, tuple(int(size) for size in node.meta["val"].shape), geometry)
+        flow.weighings.append(Weighing(call.node, node, kind, ins, outs, shape, dict(geometry)))
+
+
+def _out_first(kind: str, shape: tuple[int, ...], geometry: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the shape of a weight as ``[out, in / groups, *kernel]``."""
+    if kind == "matmul":
+        return shape[::-1]
+    if kind == "conv_transpose":
+        return shape[1] * geometry["groups"], shape[0] // geometry["groups"], *shape[2:]
+    return shape
 
 
 @rule("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")

@@ -34,9 +34,9 @@ def linear_onnx(tmp_path_factory):
 def conv():
     """Return a function that describes a convolution as the pruning engine does."""
 
-    def build(in_width, out_width, *, kernel=3, stride=1, groups=1, size=8):
+    def build(in_width, out_width, *, kernel=3, stride=1, groups=1, size=8, kind="conv"):
         return SimpleNamespace(
-            name="conv", kind="conv", weight_shape=(out_width, in_width // groups, kernel, kernel),
+            name="conv", kind=kind, weight_shape=(out_width, in_width // groups, kernel, kernel),
             input_shape=(2, in_width, size, size), stride=(stride,) * 2, padding=(kernel // 2,) * 2,
             dilation=(1, 1), groups=groups,
         )  # fmt: skip

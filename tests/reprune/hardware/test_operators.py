@@ -22,12 +22,15 @@ def run(shape, in_width, out_width, copies, batch_size=3):
     return torch.from_numpy(x), weights, session.run(None, {"x": x})[0]
 
 
+@pytest.mark.parametrize("kind", ["conv", "conv_transpose"])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize(("in_width", "out_width", "groups"), [(8, 12, 1), (8, 12, 4), (16, 16, 16)])
-def test_a_chain_of_convolutions_is_their_sum(in_width, out_width, groups, stride, conv):
-    shape = OperatorShape.of(conv(in_width, out_width, groups=groups, stride=stride), 2)
+@pytest.mark.parametrize(("in_width", "out_width", "groups"), [(8, 12, 1), (8, 12, 4), (16, 16, 16), (8, 24, 8)])
+def test_a_chain_of_convolutions_is_their_sum(in_width, out_width, groups, stride, kind, conv):
+    shape = OperatorShape.of(conv(in_width, out_width, groups=groups, stride=stride, kind=kind), 2)
     x, weights, actual = run(shape, in_width, out_width, copies=3)
-    one = F.conv2d(x, weights["w0"], weights["b0"], stride=stride, padding=1, groups=groups)
+    one = {"conv": F.conv2d, "conv_transpose": F.conv_transpose2d}[kind](
+        x, weights["w0"], weights["b0"], stride=stride, padding=1, groups=groups
+    )
     np.testing.assert_allclose(actual, 3 * one.numpy(), atol=1e-4)
     assert actual.shape == (3, out_width, *shape.output_spatial())
 
@@ -49,10 +52,18 @@ def test_a_shape_does_not_depend_on_widths_or_batch_but_on_all_else(conv):
     same = {OperatorShape.of(conv(i, o), 2).key() for i, o in [(8, 8), (16, 32)]}
     others = {
         OperatorShape.of(conv(8, 8, **change), 2).key()
-        for change in ({"kernel": 1}, {"stride": 2}, {"groups": 2}, {"groups": 8}, {"size": 4})
+        for change in (
+            {"kernel": 1},
+            {"stride": 2},
+            {"groups": 2},
+            {"groups": 8},
+            {"size": 4},
+            {"kind": "conv_transpose"},
+        )
     }
     assert len(same) == 1
-    assert len(others | same) == 6
+    assert len(others | same) == 7
+    assert OperatorShape.of(conv(8, 16, groups=8), 2).key() != OperatorShape.of(conv(8, 8, groups=8), 2).key()
 
 
 def test_macs_are_those_of_the_textbook(conv, linear):

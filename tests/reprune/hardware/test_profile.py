@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from reprune.errors import InputError
 from reprune.hardware.latency_table import LatencyTable
@@ -110,3 +112,61 @@ def test_an_operator_that_was_never_measured_is_named(machine_of, conv, linear):
     table = profile([conv(8, 8)], Target())
     with pytest.raises(InputError, match="linear 1 rows"):
         table.latency(OperatorShape.of(linear(8, 8, 2), 2), 8, 8)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    groups=st.integers(1, 40),
+    ins=st.integers(1, 40),
+    outs=st.integers(1, 40),
+    kind=st.sampled_from(["conv", "conv_transpose"]),
+    quantum=st.sampled_from([1, 2, 4, 8, 16]),
+    seconds=st.sampled_from([0.0, 0.05]),
+    narrower=st.booleans(),
+    data=st.data(),
+)
+def test_every_width_that_groups_allow_has_a_latency(
+    machine_of, conv, groups, ins, outs, kind, quantum, seconds, narrower, data
+):
+    """Whatever a planner may ask: channels of a grouped convolution, depthwise ones among them, go by whole groups."""
+    measured = {}
+
+    def latency(shape, in_width, out_width):
+        assert in_width % shape.units[0] == 0 == out_width % shape.units[1]
+        blocks = -(-in_width // (groups * quantum)) * -(-out_width // (groups * quantum))
+        measured[in_width, out_width] = 1e-6 * (1 + blocks)
+        return measured[in_width, out_width]
+
+    machine_of(latency, noise=0)
+    dense = conv(groups * ins, groups * outs, groups=groups, kind=kind)
+    shape = OperatorShape.of(dense, 2)
+    known = profile([conv(groups, groups, groups=groups, kind=kind)], Target(), seconds=0) if narrower else None
+    table = profile([dense], Target(), seconds=seconds, known=known)
+    assert (groups * ins, groups * outs) in measured
+    for axis, unit in zip(table.axes(shape), shape.units, strict=True):
+        assert axis.quantum == 1 or axis.quantum % unit == 0
+    i = data.draw(st.integers(1, groups * ins // shape.units[0]))
+    o = i if shape.kind == "depthwise" else data.draw(st.integers(1, outs))
+    found = table.latency(shape, i * shape.units[0], o * shape.units[1])
+    assert 0 < found <= 3 * max(measured.values())
+
+
+@pytest.mark.parametrize("groups", [2, 31, 32])
+@pytest.mark.parametrize("quantum", [1, 4, 8])
+def test_the_quantum_of_a_grouped_convolution_is_that_of_its_groups(machine_of, groups, quantum, conv):
+    def latency(shape, in_width, out_width):
+        return 1e-6 * (2.0 if (in_width // groups) % quantum else 1.0) * (2 + in_width * out_width / groups)
+
+    machine_of(latency)
+    table = profile([conv(64 * groups, 64 * groups, groups=groups)], Target())
+    found = table.of(OperatorShape.of(conv(64 * groups, 64 * groups, groups=groups), 2))
+    assert found.input.quantum == quantum * groups
+    assert found.output.quantum == groups
+
+
+def test_a_table_of_which_no_width_takes_the_fast_path_still_answers(machine_of, conv):
+    machine_of(planted(4, 16))
+    shape = OperatorShape.of(conv(64, 64), 2)
+    found = profile([conv(64, 64)], Target()).of(shape)
+    slow = found.model_copy(update={"points": tuple(it for it in found.points if it[0] % found.input.quantum)})
+    assert slow.points and slow.latency(32, 64) > 0

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from torch import nn
 
-from reprune.errors import PruningError
+from reprune.errors import PruningError, RepruneWarning
 from reprune.pruning import masks
 
 
@@ -19,6 +21,7 @@ def magnitudes(network):
     return {name: weight.abs() for name, weight in masks.weights_of(network).items()}
 
 
+@pytest.mark.filterwarnings("ignore::reprune.RepruneWarning")  # of 35 weights, 1 % is none
 @given(st.floats(0, 0.99), st.sampled_from(["global", "layer", "row"]), st.integers(0, 99))
 def test_the_highest_scores_stay(sparsity, ranking, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -36,6 +39,7 @@ def test_the_highest_scores_stay(sparsity, ranking, seed):
             assert values[stays].min() >= values[~stays].max()
 
 
+@pytest.mark.filterwarnings("ignore::reprune.RepruneWarning")  # of 35 weights, 1 % is none
 @given(st.floats(0, 0.9), st.lists(st.sampled_from([1e-6, 1e-3, 1.0, 1e3]), min_size=2, max_size=4), st.integers(0, 99))
 def test_adaptively_ranked_no_row_loses_all_and_in_each_the_highest_stay(sparsity, scales, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -143,3 +147,37 @@ def test_rewinding_puts_survivors_back_to_where_they_began():
 def test_bad_input_is_refused(call):
     with pytest.raises(PruningError):
         call()
+
+
+class TestReached:
+    """A sparsity that is asked for and not reached is told."""
+
+    SHORT = {"depthwise.weight": torch.rand(16, 1, 1), "fc.weight": torch.rand(4, 2)}
+
+    def test_rows_too_short_to_lose_a_weight_are_named(self):
+        with pytest.warns(
+            RepruneWarning, match=r"50.0% of the weights, and remove 16.7%.*depthwise.weight \[16, 1, 1\]"
+        ):
+            masks.unstructured(self.SHORT, 0.5, "row")
+        with pytest.raises(PruningError, match="depthwise.weight"):
+            masks.unstructured(self.SHORT, 0.5, "row", strict=True)
+
+    def test_parameters_that_a_pattern_does_not_fit_are_named(self):
+        odd = {"odd": torch.rand(6, 9), "even": torch.rand(2, 4)}
+        with pytest.warns(RepruneWarning, match=r"1 tensor of 2 lose none: odd \[6, 9\]"):
+            assert set(masks.n_of_m(odd, 2, 4)) == {"even"}
+        with pytest.raises(PruningError, match="odd"):
+            masks.n_of_m(odd, 2, 4, strict=True)
+
+    def test_nothing_to_score_is_told(self):
+        with pytest.warns(RepruneWarning, match="no weight is scored"):
+            masks.unstructured({}, 0.5)
+
+    @given(st.floats(0, 0.99), st.sampled_from(["global", "layer", "row"]), st.integers(1, 40), st.integers(1, 40))
+    def test_a_warning_comes_with_less_than_half_and_with_nothing_else(self, sparsity, ranking, rows, columns):
+        scores = {"w": torch.rand(rows, columns)}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            kept = masks.unstructured(scores, sparsity, ranking)
+        reached = int((~kept["w"]).sum()) / (rows * columns)
+        assert [it.category for it in caught] == [RepruneWarning] * (sparsity > 0 and reached < sparsity / 2)

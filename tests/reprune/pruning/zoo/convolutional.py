@@ -53,6 +53,29 @@ def on_images(c: int, *features):
     return lambda: (classifier(c, *(build(*args) for build, *args in features)), image())
 
 
+class RegNetBlock(nn.Module):
+    """A bottleneck as wide inside as outside, in groups of a given width, with squeeze and excitation."""
+
+    def __init__(self, i: int, o: int, group_width: int):
+        super().__init__()
+        self.a, self.b = conv_bn(i, o, 1), conv_bn(o, o, 3, 2, o // group_width)
+        self.gate, self.c = SqueezeExcite(o, o // 4), conv_bn(o, o, 1, act=nn.Identity)
+        self.shortcut = conv_bn(i, o, 1, 2, act=nn.Identity)
+
+    def forward(self, x):
+        return F.relu(self.c(self.gate(self.b(self.a(x)))) + self.shortcut(x))
+
+
+class GroupedDecoder(nn.Sequential):
+    """Transposed convolutions: dense, grouped and depthwise."""
+
+    def __init__(self):
+        super().__init__(
+            nn.ConvTranspose2d(12, 24, 2, 2), nn.ReLU(), nn.ConvTranspose2d(24, 36, 3, 1, 1, groups=4), nn.ReLU(),
+            nn.ConvTranspose2d(36, 36, 3, 2, 1, 1, groups=36), nn.ReLU(), nn.Conv2d(36, 3, 1),
+        )  # fmt: skip
+
+
 class DenseLayer(nn.Module):
     def __init__(self, i: int, growth: int):
         super().__init__()
@@ -232,6 +255,10 @@ MODELS = {
     "resnet": on_images(16, STEM, (Basic, 8), (Basic, 8), (Bottleneck, 8, 8, 16, 2), (Basic, 16)),
     "resnet_bottleneck": on_images(32, WIDE_STEM, (Bottleneck, 16, 8, 32), (Bottleneck, 32, 8, 32)),
     "resnext": on_images(32, WIDE_STEM, (Bottleneck, 16, 16, 32, 1, 4), (Bottleneck, 32, 16, 32, 1, 4)),
+    "resnext_32x4d": on_images(64, WIDE_STEM, (Bottleneck, 16, 128, 64, 2, 32), (Bottleneck, 64, 128, 64, 1, 32)),
+    "regnet": on_images(72, (conv_bn, 3, 31), (RegNetBlock, 31, 48, 16), (RegNetBlock, 48, 72, 24)),
+    "depth_multiplier": on_images(24, STEM, (conv_bn, 8, 24, 3, 1, 8), (conv_bn, 24, 24, 1)),
+    "grouped_decoder": lambda: (GroupedDecoder(), image(12, 4)),
     "densenet": on_images(8, STEM, (DenseLayer, 8, 4), (DenseLayer, 12, 4), (DenseLayer, 16, 4), (conv_bn, 20, 8, 1)),
     "inception": on_images(20, STEM, (Inception, 8), (Inception, 20)),
     "mobilenet_v2": on_images(16, STEM, (InvertedResidual, 8, 8, 4), (InvertedResidual, 8, 16, 4)),
