@@ -26,7 +26,7 @@ def test_the_registry_shows_its_champion(before):
 def test_the_champion_loads_and_both_of_its_forms_answer_alike(before):
     before.python(
         "import reprune, shapes, numpy as np\n"
-        "champion = reprune.champion('shapes', store='store')\n"
+        "champion = reprune.champion('shapes', store='store', allow=['shapes:build'])\n"
         "inputs, _ = shapes.points('test', 16)\n"
         "torch_says = champion.torch()(inputs).detach().numpy()\n"
         "session = champion.onnx()\n"

@@ -76,7 +76,10 @@ def test_a_task_of_one_s_own_is_refused_at_the_start(work):
 
 
 def test_a_command_that_needs_what_is_left_out_says_so():
-    code = "import sys; sys.modules['kfp'] = None; sys.argv = ['reprune', 'run', 'digits']; import reprune.__main__"
+    code = (
+        "import runpy, sys; sys.modules['kfp'] = None; sys.argv = ['reprune', 'run', 'digits'];"
+        "runpy.run_module('reprune', run_name='__main__')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and "This needs kfp, which is not installed here" in done.stderr
     assert "reprune-train" in done.stderr and "Traceback" not in done.stderr

@@ -359,7 +359,7 @@ def test_a_weight_that_two_operators_share_is_stored_once():
 
 def test_a_model_without_groups_is_refused():
     analysis = residual_net()
-    frozen = SimpleNamespace(groups=(), operators=(analysis.operators[0],))
+    frozen = SimpleNamespace(groups=(), operators=(analysis.operators[0],), parameters=frozenset(), shapes={}, whole={})
     frozen.operators[0].out_cells.clear()
     with pytest.raises(InputError, match="no group"):
         make_plan(frozen, [table(frozen)], sensitivity(analysis), budget())
