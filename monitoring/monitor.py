@@ -6,17 +6,17 @@ from collections import Counter
 
 from reprune.errors import RepruneError
 from reprune.monitoring import webhook
-from reprune.registry import Registry
 from reprune.registry.history import History
+from reprune.registry.registry import Registry
 from reprune.registry.version import Version
-from reprune.store import Store
+from reprune.store.base import Store
 from reprune.watch.clock import SteadyClock
 from reprune.watch.exposition import Snapshot
 from reprune.watch.progress import Progress
 from reprune.watch.state import Keeper, State
 from reprune.watch.trigger import Answer, Launcher, Trigger
 from reprune.watch.watcher import Watcher
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 log = logging.getLogger(__name__)
 

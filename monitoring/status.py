@@ -9,7 +9,7 @@ from reprune.watch.exposition import Snapshot
 from reprune.watch.guard import waiting_seconds
 from reprune.watch.policy import windows_between_false_confirmations
 from reprune.watch.state import State
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 WINDOWS, LAUNCHES, TESTS = 15, 10, 10
 _TONES: dict[str, Tone] = {

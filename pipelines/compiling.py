@@ -10,7 +10,7 @@ from kfp.compiler.compiler_utils import KubernetesManifestOptions
 from reprune import digest, packing
 from reprune.errors import InputError
 from reprune.pipelines import drift_over_log, files, recurring
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 
 def compile_pipeline(

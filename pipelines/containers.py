@@ -13,7 +13,7 @@ from reprune.events import WATCHER
 from reprune.pipelines import files
 from reprune.step import GRACE_SECONDS
 from reprune.steps.publish_metrics import PUSHGATEWAY
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 if TYPE_CHECKING:
     from docker import DockerClient

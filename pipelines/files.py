@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reprune.errors import InputError
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 
 def named(workload: Workload) -> dict[str, str]:

@@ -10,7 +10,7 @@ from reprune.cluster import Needs
 from reprune.errors import InputError
 from reprune.hardware.target import Target
 from reprune.steps import train_job
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 CERTIFICATES = "/etc/reprune/certificates"
 ACCELERATED = ("CUDA", "Tensorrt", "ROCM", "MIGraphX", "CANN")

@@ -20,7 +20,7 @@ from reprune.components.train.component import train
 from reprune.components.validate_data.component import validate_data
 from reprune.hardware.target import Target
 from reprune.pipelines import needs
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 DEFAULT_STORE = "reprune-store"
 

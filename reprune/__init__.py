@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PLACES = {
-    "Recipe": "reprune.pruning",
+    "Recipe": "reprune.pruning.recipe",
     "RepruneError": "reprune.errors",
     "RepruneWarning": "reprune.errors",
-    "analyze": "reprune.pruning",
+    "analyze": "reprune.pruning.graph",
     "champion": "reprune.champions",
     "load": "reprune.bundle",
-    "open_store": "reprune.store",
-    "prune": "reprune.pruning",
-    "replay": "reprune.pruning",
+    "open_store": "reprune.store.opening",
+    "prune": "reprune.pruning.selection",
+    "replay": "reprune.pruning.surgery",
     "save": "reprune.bundle",
 }
 

@@ -8,7 +8,9 @@ from reprune.errors import InputError, IntegrityError
 from reprune.gate import serving
 from reprune.gate.verdict import Verdict
 from reprune.hardware.target import Target
-from reprune.registry import Canary, Champion, Registry, Version
+from reprune.registry.history import Canary, Champion
+from reprune.registry.registry import Registry
+from reprune.registry.version import Version
 
 VERDICT = "verdict.json"
 REQUESTS = "requests.npz"

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from reprune.errors import InputError
 from reprune.hardware.target import Target
-from reprune.registry import Champion, Registry, Version
-from reprune.store import open_store
+from reprune.registry.history import Champion
+from reprune.registry.registry import Registry
+from reprune.registry.version import Version
+from reprune.store.opening import open_store
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reprune import entrypoints
 from reprune.errors import InputError
-from reprune.workload import Evaluation
+from reprune.workload.contract import Evaluation
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader, Dataset

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from reprune import bundle
 from reprune.errors import InputError, IntegrityError, PruningError, RepruneError
-from reprune.store import NotFoundError, Store, fetch_file
+from reprune.store.base import NotFoundError, Store
+from reprune.store.opening import fetch_file
 from reprune.training.fit import seed_everything
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 if TYPE_CHECKING:
     from torch import nn

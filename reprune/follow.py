@@ -10,7 +10,9 @@ import urllib.request
 from pathlib import Path
 
 from reprune.errors import InputError, RepruneError
-from reprune.registry import Champion, Registry, Version
+from reprune.registry.history import Champion
+from reprune.registry.registry import Registry
+from reprune.registry.version import Version
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import onnxruntime
 import torch
 
 from reprune import __version__, digest, entrypoints
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 
 def lineage(workload: Workload, data_digest: str) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from reprune.champions import ONNX, fetch_champion
 from reprune.errors import InputError
-from reprune.registry import Registry, workloads
-from reprune.store import Store, fetch_file
+from reprune.registry.registry import Registry, workloads
+from reprune.store.base import Store
+from reprune.store.opening import fetch_file
 
 DESCRIPTION = "bundle.json"
 """What makes a folder a bundle; `reprune.bundle` says so too, but brings torch along."""

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 from reprune import entrypoints, packing, versions
 from reprune.errors import Evicted, RepruneError
 from reprune.events import VARIABLE, WATCHER, Events, is_asked_to_stop
-from reprune.registry import Registry
-from reprune.store import Store, open_store
-from reprune.workload import Workload, parse
+from reprune.registry.registry import Registry
+from reprune.store.base import Store
+from reprune.store.opening import open_store
+from reprune.workload.contract import Workload
+from reprune.workload.reading import parse
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,7 @@ from reprune import entrypoints, scoring
 from reprune.data import Data
 from reprune.errors import InputError
 from reprune.scoring import IGNORED_TOKEN, per_sequence
-from reprune.workload import Evaluation
+from reprune.workload.contract import Evaluation
 
 
 @runtime_checkable

@@ -79,7 +79,7 @@ def former_cut(step: Step, dense: "nn.Module") -> Former | str:
 
     A recipe whose replay the gate refused is not tried again: the search may find what it lacks.
     """
-    from reprune.pruning import replay
+    from reprune.pruning.surgery import replay
 
     if not step.workload.warm_start:
         return "warm_start is 0"
@@ -111,7 +111,7 @@ def former_model(step: Step, former: Former, dense: "nn.Module", origin: Mapping
         dense: The new dense model, which lends its class and is left as it is.
         origin: The lineage of that one: by other code, the same weights may be another function.
     """
-    from reprune.pruning import replay
+    from reprune.pruning.surgery import replay
 
     with TemporaryDirectory() as scratch:
         try:

@@ -249,7 +249,7 @@ def equal_widths(model: Any, inputs: Any, pruned: Any, analysis: Any, removed: A
     """Remove the same channels with reprune, and count both results."""
     import numpy as np
 
-    from reprune.pruning import cut
+    from reprune.pruning.selection import cut
 
     offsets = analysis.offsets
     keep = {

@@ -20,21 +20,23 @@ from safetensors.torch import load_file, save_file
 from benchmarks.planning.case import HERE, WORK, Case
 from benchmarks.records import Records
 from reprune import entrypoints, tasks
-from reprune import workload as workloads
 from reprune.data import Data
 from reprune.planning import baselines
 from reprune.planning.plan import make_plan
 from reprune.planning.pricing import Prices
-from reprune.planning.sensitivity import Sensitivity, analyze_sensitivity
-from reprune.planning.sensitivity.measuring import score_cells
+from reprune.planning.sensitivity.curves import Sensitivity
+from reprune.planning.sensitivity.measuring import analyze_sensitivity, score_cells
 from reprune.planning.stopwatch import Stopwatch
-from reprune.pruning import analyze, cut, reestimate, score
+from reprune.pruning.batchnorm import reestimate
+from reprune.pruning.criteria import score
+from reprune.pruning.graph import analyze
 from reprune.pruning.iterative import best_cells, first_batches
-from reprune.pruning.selection import rounded
+from reprune.pruning.selection import cut, rounded
 from reprune.training.distillation import Distillation
 from reprune.training.evaluate import scores
 from reprune.training.fit import Settings, fit, seed_everything
-from reprune.workload import Budget
+from reprune.workload import reading
+from reprune.workload.sections import Budget
 
 WORKLOADS = ("digits", "stdlib-text")
 CASES = {"digits": "ResNet-20 (digits)", "stdlib-text": "stdlib text"}
@@ -59,7 +61,7 @@ class Workbench:
 
     def __init__(self, name: str) -> None:
         torch.set_num_threads(1)
-        self.name, self.workload = name, workloads.load(name)
+        self.name, self.workload = name, reading.load(name)
         self.data = Data(self.workload)
         self.task = tasks.of(self.workload, self.data)
         self.dense = entrypoints.resolve(self.workload.model, key="model")

@@ -18,10 +18,12 @@ from reprune.hardware.profile import profile
 from reprune.hardware.quick import measure_latency
 from reprune.hardware.target import Target, machine
 from reprune.planning.baselines import macs_of
-from reprune.planning.sensitivity import Curve, CurvePoint, Sensitivity
+from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
 from reprune.planning.stopwatch import Stopwatch
-from reprune.pruning import analyze, cut, score
+from reprune.pruning.criteria import score
+from reprune.pruning.graph import analyze
 from reprune.pruning.iterative import best_cells
+from reprune.pruning.selection import cut
 from reprune.structure import Inputs, feed
 
 HERE = Path(__file__).parent

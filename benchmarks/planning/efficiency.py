@@ -18,7 +18,7 @@ from benchmarks.planning.peer import VARIANTS, macs, prune
 from benchmarks.records import Records
 from reprune.onnx.export import export
 from reprune.planning.plan import make_plan
-from reprune.workload import Budget
+from reprune.workload.sections import Budget
 
 SPEEDUPS = (2, 4)
 GRAPHS, TIMES = HERE / "efficiency_graphs.jsonl", HERE / "efficiency.jsonl"

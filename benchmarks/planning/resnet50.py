@@ -18,7 +18,7 @@ from benchmarks.planning.models import build
 from reprune.hardware.target import machine
 from reprune.onnx.export import export
 from reprune.planning.plan import make_plan
-from reprune.workload import Budget
+from reprune.workload.sections import Budget
 
 LATENCY, SIZE = "0.225x", "0.42x"
 LIMITS = {"float": (0.42, 0.225), "int8": (0.19, 0.11)}

@@ -16,8 +16,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from reprune.registry import Registry
-from reprune.store import Store, open_store
+from reprune.registry.registry import Registry
+from reprune.store.base import Store
+from reprune.store.opening import open_store
 
 PROMOTIONS = 200
 PROCESSES = 20
@@ -27,8 +28,8 @@ RACER = """
 import json, sys, threading, time
 from pathlib import Path
 from reprune.errors import ConflictError
-from reprune.registry import Registry
-from reprune.store import open_store
+from reprune.registry.registry import Registry
+from reprune.store.opening import open_store
 
 uri, workload, signal, retry, *versions = sys.argv[1:]
 seen = Registry(open_store(uri), workload).champion()

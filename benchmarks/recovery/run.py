@@ -23,12 +23,16 @@ from torch.nn.utils import prune as torch_prune
 from benchmarks.records import Records
 from benchmarks.recovery.study import Study, split
 from reprune.errors import InputError
-from reprune.pruning import analyze, cut, masks, reestimate, schedules, score
+from reprune.pruning import masks, schedules
+from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.cost import Cost, macs_of
+from reprune.pruning.criteria import score
+from reprune.pruning.graph import analyze
 from reprune.pruning.iterative import Limits, Loop, Parts, best_cells, widths_at
 from reprune.pruning.pace import Following
 from reprune.pruning.progress import Progress
 from reprune.pruning.rounds import Judgement, Measured
+from reprune.pruning.selection import cut
 from reprune.training.evaluate import losses, scores
 
 RESULTS = Path(__file__).with_name("results.jsonl")

@@ -15,15 +15,16 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import benchmarks
-from reprune import bundle, tasks, workload
+from reprune import bundle, tasks
 from reprune.data import Batch, Data
 from reprune.planning.plan import Plan
 from reprune.planning.subject import Subject
-from reprune.store import open_store
+from reprune.store.opening import open_store
 from reprune.structure import call
 from reprune.training.distillation import Distillation
 from reprune.training.evaluate import losses, scores
 from reprune.training.fit import Settings, fit, seed_everything
+from reprune.workload import contract, reading
 
 WORK = benchmarks.WORK / "recovery"
 """Dense weights, plans and latency tables are kept here, the same for all methods."""
@@ -51,9 +52,9 @@ class Study:
     temperature: float | None = None
 
     @cached_property
-    def workload(self) -> workload.Workload:
+    def workload(self) -> contract.Workload:
         """The shipped workload with this seed."""
-        return workload.load(self.name).replace(seed=self.seed)
+        return reading.load(self.name).replace(seed=self.seed)
 
     @cached_property
     def data(self) -> Data:

@@ -25,23 +25,27 @@ from torch import nn
 
 import benchmarks
 from benchmarks.records import Records
-from reprune import bundle, tasks, workload
+from reprune import bundle, tasks
 from reprune.data import Data
 from reprune.gate.paired import drop_interval
-from reprune.pruning import analyze, cut, reestimate, replay
-from reprune.pruning import score as saliencies
+from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.cost import Cost, macs_of
+from reprune.pruning.criteria import score as saliencies
+from reprune.pruning.graph import analyze
 from reprune.pruning.iterative import best_cells, first_batches
 from reprune.pruning.recipe import Recipe
+from reprune.pruning.selection import cut
+from reprune.pruning.surgery import replay
 from reprune.steps.learning import mean_loss
 from reprune.training.evaluate import losses, scores
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
+from reprune.workload import reading
 
 HERE = Path(__file__).resolve().parent
 WORK = benchmarks.WORK / "recovery"
 RESULTS = HERE / "warm_choices.jsonl"
-DIGITS = workload.load("digits")
+DIGITS = reading.load("digits")
 ROTATED = DIGITS.replace(
     splits={name: f"drifted:{name}" for name in ("train", "validation", "test", "production")}, code=str(HERE)
 )

@@ -22,13 +22,13 @@ from benchmarks import WORK
 from benchmarks.records import Records
 from benchmarks.sensitivity.models import Study, prepare
 from reprune.data import iter_batches
-from reprune.planning.sensitivity import analyze_sensitivity
 from reprune.planning.sensitivity.cells import RATIOS
 from reprune.planning.sensitivity.chunks import chunks
 from reprune.planning.sensitivity.gates import gate_gradients
-from reprune.planning.sensitivity.measuring import Scored, score_cells
+from reprune.planning.sensitivity.measuring import Scored, analyze_sensitivity, score_cells
 from reprune.planning.sensitivity.suffix import SuffixRunner
-from reprune.pruning import Analysis, analyze
+from reprune.pruning.graph import analyze
+from reprune.pruning.groups import Analysis
 from reprune.pruning.oracle import cells_of
 from reprune.pruning.surgery import apply, recipe_for
 

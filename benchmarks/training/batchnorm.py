@@ -12,12 +12,14 @@ import torch
 
 from reprune import bundle, tasks
 from reprune.data import Data
-from reprune.pruning import analyze, cut, reestimate, score
-from reprune.pruning.selection import best
+from reprune.pruning.batchnorm import reestimate
+from reprune.pruning.criteria import score
+from reprune.pruning.graph import analyze
+from reprune.pruning.selection import best, cut
 from reprune.training.evaluate import scores
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
-from reprune.workload import load
+from reprune.workload.reading import load
 
 EPOCHS, EXAMPLES, RATIOS, SEEDS = 15, 512, (0.25, 0.5), (0, 1)
 FOLDER = Path(__file__).parent

@@ -17,11 +17,11 @@ import torch
 from benchmarks.training import killable_process
 from reprune import bundle, digest, tasks
 from reprune.data import Data
-from reprune.store import open_store
+from reprune.store.opening import open_store
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
-from reprune.workload import load
+from reprune.workload.reading import load
 
 FOLDER = Path(__file__).parent
 START_UP = 0.15

@@ -22,21 +22,22 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.training import killable_process
-from reprune import digest, tasks, workload
+from reprune import digest, tasks
 from reprune.data import Data
 from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.iterative import Limits, Loop, Parts, first_batches
 from reprune.pruning.pace import Fixed
 from reprune.pruning.progress import Progress
 from reprune.pruning.rounds import Judgement, Measured
-from reprune.store import open_store
+from reprune.store.opening import open_store
 from reprune.structure import call
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
+from reprune.workload import reading
 
 FOLDER = Path(__file__).parent
-DIGITS = workload.load("digits")
+DIGITS = reading.load("digits")
 WIDTH, ROUNDS, EPOCHS = 80, 5, 20
 MAX_EPOCHS = 4.5
 """Longest killed attempt, in epochs; about two of these pass before its first epoch ends."""

@@ -21,12 +21,12 @@ import torch
 
 from reprune import bundle, digest, tasks
 from reprune.data import Data
-from reprune.store import open_store
+from reprune.store.opening import open_store
 from reprune.training import accumulation, evaluate, loop
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
-from reprune.workload import load
+from reprune.workload.reading import load
 
 EPOCHS = 41
 CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}

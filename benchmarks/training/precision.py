@@ -17,7 +17,7 @@ from reprune import bundle, tasks
 from reprune.data import Data
 from reprune.structure import call
 from reprune.training.precision import autocast
-from reprune.workload import load
+from reprune.workload.reading import load
 
 STEPS = 15
 FOLDER = Path(__file__).parent

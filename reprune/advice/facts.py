@@ -11,7 +11,7 @@ from reprune.advice import variants
 from reprune.hardware.benchmark import Benchmark, compare
 from reprune.hardware.target import Target, machine
 from reprune.planning.subject import Subject
-from reprune.store import Store
+from reprune.store.base import Store
 from reprune.structure import feed
 
 SECONDS = 8.0

@@ -12,7 +12,7 @@ from reprune.cli.options import DEFAULT_STORE, ImageOption, StoreOption
 if TYPE_CHECKING:
     from reprune.pipelines.scheduling import Published
     from reprune.pipelines.server import Server
-    from reprune.workload import Workload
+    from reprune.workload.contract import Workload
 
 WorkloadArgument = Annotated[str, typer.Argument(help="A shipped workload (digits ...) or a YAML file.")]
 NameArgument = Annotated[str, typer.Argument(help="Name of the workload.")]
@@ -164,9 +164,9 @@ def runs(
 def _publish(
     workload: str, store: str, image: str | None, host: str | None, namespace: str | None, dry_run: bool
 ) -> tuple["Server", "Workload", "Published"]:
-    from reprune import workload as contract
+    from reprune.workload import reading
 
-    loaded = contract.load(workload)
+    loaded = reading.load(workload)
     from reprune.pipelines import scheduling
 
     scheduling.check_store(store)  # before anything is reached

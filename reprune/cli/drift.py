@@ -172,7 +172,7 @@ def _files(
     reference: str, window: str, policy: "DriftPolicy", ignore: list[str], store: str, scratch: Path
 ) -> "Comparison":
     from reprune.drift import standalone
-    from reprune.store import open_store
+    from reprune.store.opening import open_store
 
     return standalone.compare(reference, window, policy, store=open_store(store), scratch=scratch, ignore=ignore)
 
@@ -180,26 +180,26 @@ def _files(
 def _production(
     name: str, window: str | None, rate: float | None, watch: list[str] | None, store: str, scratch: Path
 ) -> "Comparison":
-    from reprune import workload
     from reprune.drift import standalone
-    from reprune.store import open_store
+    from reprune.store.opening import open_store
+    from reprune.workload import reading
 
-    loaded = workload.load(name)
+    loaded = reading.load(name)
     policy = _policy(rate, watch, loaded.drift)
     return standalone.compare_production(loaded, policy, store=open_store(store), scratch=scratch, window=window)
 
 
 def _log(name: str, log: str, shards: int, rate: float | None, watch: list[str] | None, store: str) -> "Comparison":
-    from reprune import workload
     from reprune.champions import champion
     from reprune.cli.run import execute, not_started, raise_failure
     from reprune.drift.standalone import Comparison
     from reprune.drift.verdict import DriftReport
     from reprune.pipelines import local
     from reprune.step import read_records
-    from reprune.store import open_store
+    from reprune.store.opening import open_store
+    from reprune.workload import reading
 
-    loaded = workload.load(name)
+    loaded = reading.load(name)
     loaded = loaded.model_copy(update={"drift": _policy(rate, watch, loaded.drift)})
     opened, where = open_store(store), log if "://" in log else str(Path(log).resolve())
     champion(loaded.name, opened.uri)  # told now, not by every shard

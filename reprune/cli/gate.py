@@ -12,7 +12,7 @@ from reprune.cli.options import DEFAULT_STORE, AllowOption, EndpointOption, Stor
 if TYPE_CHECKING:
     from reprune.gate.standalone import Judgement
     from reprune.gate.verdict import Verdict
-    from reprune.workload import Evaluation
+    from reprune.workload.contract import Evaluation
 
 
 def register(app: typer.Typer) -> None:
@@ -59,13 +59,13 @@ def gate(
 
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from reprune import workload
-    from reprune.store import open_store
+    from reprune.store.opening import open_store
+    from reprune.workload import reading
 
     use_endpoint(endpoint_url)
     for path, option in ((junit, "--junit"), (markdown, "--markdown"), (html, "--html")):
         terminal.check_writable(path, option)
-    evaluation = workload.load_evaluation(policy)
+    evaluation = reading.load_evaluation(policy)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with TemporaryDirectory(prefix="reprune-gate-") as scratch:
         with Progress(*columns, console=terminal.console(sys.stderr), transient=True) as shown:

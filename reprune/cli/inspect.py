@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor, nn
 
-    from reprune.pruning import Analysis
     from reprune.pruning.counts import Counts
+    from reprune.pruning.groups import Analysis
 
 _INPUT = re.compile(r"^(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<type>\w+))?$")
 TYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")
@@ -64,8 +64,8 @@ def inspect(
     """
     inputs = _inputs(shapes or [])
     module, example = _resolve(model, inputs, arguments, allow or [])
-    from reprune.pruning import analyze
     from reprune.pruning.counts import counts
+    from reprune.pruning.graph import analyze
 
     analysis = analyze(module, example)
     cost = counts(analysis)
@@ -109,7 +109,7 @@ def _inputs(given: list[str]) -> Any:
 def _resolve(model: str, inputs: Any, arguments: str | None, allow: list[str]) -> "tuple[nn.Module, Any]":
     """Return the module that is meant, in eval mode, and its example inputs."""
     from reprune import bundle, entrypoints
-    from reprune import workload as contract
+    from reprune.workload import reading
 
     if (Path(model) / bundle.DESCRIPTION).is_file():
         return bundle.load(model, allow=allow), _needed(inputs, model)
@@ -119,7 +119,7 @@ def _resolve(model: str, inputs: Any, arguments: str | None, allow: list[str]) -
         keywords = _arguments(arguments)
         entrypoints.use_code(str(Path.cwd()))  # the user names the module, a bundle does not
         return bundle.Factory(model, keywords).build(key="MODEL").eval(), _needed(inputs, model)
-    loaded = contract.load(model)
+    loaded = reading.load(model)
     entrypoints.use_code(loaded.code)
     built = bundle.build(loaded.model, key="model").eval()
     if inputs is None:

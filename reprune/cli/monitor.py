@@ -13,7 +13,7 @@ from reprune.errors import InputError
 
 if TYPE_CHECKING:
     from reprune.watch.trigger import Launcher
-    from reprune.workload import Workload
+    from reprune.workload.contract import Workload
 
 TOKEN = "REPRUNE_MONITOR_TOKEN"
 """Environment variable with the webhook's bearer token, where it is not in a file."""
@@ -69,12 +69,12 @@ def monitor(
     Example: reprune monitor digits --start local
     """
     from reprune import entrypoints
-    from reprune import workload as contract
-    from reprune.store import open_store
+    from reprune.store.opening import open_store
+    from reprune.workload import reading
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     address = _address(listen)
-    loaded = contract.load(workload)
+    loaded = reading.load(workload)
     use_endpoint(endpoint_url)
     entrypoints.use_code(loaded.code)
     store = store if "://" in store else str(Path(store).resolve())

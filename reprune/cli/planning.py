@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from reprune.dense import Dense
     from reprune.planning.plan import Plan
-    from reprune.planning.sensitivity import Sensitivity
+    from reprune.planning.sensitivity.curves import Sensitivity
     from reprune.planning.subject import Subject
-    from reprune.store import Store
+    from reprune.store.base import Store
 
 WorkloadArgument = Annotated[
     str, typer.Argument(help="A shipped workload (digits, breast-cancer, stdlib-text) or a YAML file.")
@@ -166,14 +166,14 @@ def prepared(
     reference: str, budget: dict[str, Any], store: str, endpoint_url: str | None
 ) -> "Iterator[tuple[Subject, Dense, Store]]":
     """Prepare a workload for planning, with some of its budget replaced; the store is opened, and is writable."""
-    from reprune import workload as contract
+    from reprune.workload import reading
 
-    loaded = contract.load(reference)
+    loaded = reading.load(reference)
     given = {key: value for key, value in budget.items() if value is not None}
     if given:
         loaded = loaded.replace(budget=loaded.budget.model_dump(mode="json") | given)
     use_endpoint(endpoint_url)
-    from reprune.store import open_store
+    from reprune.store.opening import open_store
 
     opened = open_store(store)
     opened.check(write=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reprune.hardware.profiles import Profiled
-    from reprune.workload import Workload
+    from reprune.workload.contract import Workload
 
 MOST_ROWS = 20
 
@@ -47,10 +47,10 @@ def profile(
     if not 0.5 <= seconds <= 3600:
         raise InputError(f"--seconds: {seconds:g} is out of range.", "Give 0.5 to 3600.")
     terminal.check_writable(html, "--html")
-    from reprune import workload as contract
-    from reprune.store import open_store
+    from reprune.store.opening import open_store
+    from reprune.workload import reading
 
-    loaded = contract.load(workload)
+    loaded = reading.load(workload)
     chosen = [it.check() for it in targets(target, loaded.target)]
     use_endpoint(endpoint_url)
     opened = open_store(store)
@@ -78,7 +78,7 @@ def _operators(workload: "Workload", batch_size: int) -> Any:
     """Return the operators of a workload's dense model; their latency does not depend on its weights."""
     from reprune import bundle, entrypoints
     from reprune.data import Data
-    from reprune.pruning import analyze
+    from reprune.pruning.graph import analyze
 
     entrypoints.use_code(workload.code)
     model = bundle.build(workload.model, key="model")

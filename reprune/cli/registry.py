@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from reprune.registry import Registry, Version
-    from reprune.store import Store
+    from reprune.registry.registry import Registry
+    from reprune.registry.version import Version
+    from reprune.store.base import Store
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]
 WorkloadArgument = Annotated[str, typer.Argument(help="Name of the workload, as `reprune models` lists it.")]
@@ -34,7 +35,7 @@ def models(
 
     Example: reprune models --store s3://models/reprune
     """
-    from reprune.registry import Registry, workloads
+    from reprune.registry.registry import Registry, workloads
 
     opened = _open(store, endpoint_url)
     rows = [row for name in workloads(opened) for row in version_rows.describe(Registry(opened, name))]
@@ -205,7 +206,7 @@ def _user() -> str:
 
 
 def _open(store: str, endpoint_url: str | None) -> "Store":
-    from reprune.store import open_store
+    from reprune.store.opening import open_store
 
     use_endpoint(endpoint_url)
     opened = open_store(store)
@@ -219,7 +220,7 @@ def _registry(store: "Store", workload: str) -> "Registry":
     Raises:
         InputError: The store knows no such workload.
     """
-    from reprune.registry import Registry, workloads
+    from reprune.registry.registry import Registry, workloads
 
     registry = Registry(store, workload)
     known = workloads(store)

@@ -46,8 +46,8 @@ def follow(
     import logging
 
     from reprune.follow import Follower
-    from reprune.registry import Registry
-    from reprune.store import open_store
+    from reprune.registry.registry import Registry
+    from reprune.store.opening import open_store
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     use_endpoint(endpoint_url)
@@ -98,8 +98,8 @@ def deploy(
 
     Example: reprune deploy digits --canary 10 --namespace serving --store s3://models/reprune
     """
-    from reprune.registry import Registry
-    from reprune.store import open_store
+    from reprune.registry.registry import Registry
+    from reprune.store.opening import open_store
 
     use_endpoint(endpoint_url)
     opened = open_store(store)

@@ -9,8 +9,8 @@ from reprune.step import record_prefix
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reprune.store import Store
-    from reprune.workload import Workload
+    from reprune.store.base import Store
+    from reprune.workload.contract import Workload
 
 COLUMNS = ("parameters", "size", "p50", "p95")
 REPORT = "report.html"

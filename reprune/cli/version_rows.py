@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from reprune.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
-    from reprune.registry import Registry
     from reprune.registry.history import History
+    from reprune.registry.registry import Registry
 
 
 def describe(registry: "Registry") -> list[dict[str, Any]]:

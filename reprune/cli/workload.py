@@ -45,9 +45,9 @@ def schema() -> None:
     """
     import json
 
-    from reprune import workload
+    from reprune.workload import reading
 
-    typer.echo(json.dumps(workload.schema(), indent=2))
+    typer.echo(json.dumps(reading.schema(), indent=2))
 
 
 def expectations(
@@ -65,9 +65,9 @@ def expectations(
     import json
 
     from reprune import entrypoints
-    from reprune import workload as contract
+    from reprune.workload import contract, reading
 
-    loaded = contract.load(workload)
+    loaded = reading.load(workload)
     files = {split: output / f"{split}.json" for split in contract.SPLITS}
     there = [str(path) for path in files.values() if path.exists()]
     if there and not force:
@@ -103,9 +103,9 @@ def compile_(
 
     Example: reprune compile digits --store s3://models/reprune -o pipeline.yaml
     """
-    from reprune import workload as contract
+    from reprune.workload import reading
 
-    loaded = contract.load(workload)
+    loaded = reading.load(workload)
     if output.suffix not in (".yaml", ".yml"):
         raise InputError(f"--output: {str(output)!r} is no .yaml file.", "Name it like pipeline.yaml.")
     if namespace and not kubernetes:

@@ -14,7 +14,7 @@ from reprune.data import Data, iter_batches
 from reprune.drift.features import Array, sample
 from reprune.drift.reference import LIMIT, Reference
 from reprune.structure import feed
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 SPLITS = ("validation", "test")
 """Where a reference's examples come from. The train split is left out: augmented, and a model is too sure of what it

@@ -12,9 +12,10 @@ from reprune.drift.reference import is_reference
 from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport
 from reprune.errors import InputError
-from reprune.registry import Registry, workloads
-from reprune.store import Store, fetch_file
-from reprune.workload import Workload
+from reprune.registry.registry import Registry, workloads
+from reprune.store.base import Store
+from reprune.store.opening import fetch_file
+from reprune.workload.contract import Workload
 
 REFERENCE = "reference.safetensors"
 """What a version in the registry keeps its reference in."""

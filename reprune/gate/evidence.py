@@ -16,7 +16,7 @@ from reprune.gate.formats import Quantized
 from reprune.gate.gallery import Disagreement
 from reprune.hardware.benchmark import Benchmark
 from reprune.onnx.parity import Parity
-from reprune.workload import Evaluation
+from reprune.workload.contract import Evaluation
 
 
 @dataclass(frozen=True)

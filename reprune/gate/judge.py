@@ -8,7 +8,7 @@ from reprune.gate.checks import artifact, behaviour, latency, quality, robustnes
 from reprune.gate.evidence import Evidence
 from reprune.gate.policy import GatePolicy
 from reprune.gate.verdict import Check, Verdict, conclude
-from reprune.workload import Budget
+from reprune.workload.sections import Budget
 
 
 def judge(evidence: Evidence, policy: GatePolicy, budget: Budget) -> Verdict:

@@ -16,8 +16,8 @@ from reprune.hardware.benchmark import Benchmark
 from reprune.hardware.session import open_session
 from reprune.onnx.parity import Parity, compare
 from reprune.servable import DESCRIPTION, onnx_file
-from reprune.store import Store
-from reprune.workload import Evaluation, Workload
+from reprune.store.base import Store
+from reprune.workload.contract import Evaluation, Workload
 
 PARITY_EXAMPLES = 512
 """Examples on which a bundle's torch model is compared with its ONNX file."""

@@ -8,7 +8,7 @@ import numpy as np
 from reprune.planning.knapsack import InfeasibleError, Solution, solve
 from reprune.planning.pricing import Prices
 from reprune.planning.problem import Problem
-from reprune.planning.sensitivity import Sensitivity
+from reprune.planning.sensitivity.curves import Sensitivity
 
 
 class Chooser(Protocol):

@@ -9,7 +9,7 @@ from reprune.hardware.latency_table import LatencyTable
 from reprune.planning.front import Alternative, make_front
 from reprune.planning.knapsack import InfeasibleError, Solution
 from reprune.planning.planner import Budget, Planner, Widths
-from reprune.planning.sensitivity import Sensitivity
+from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.pruning.groups import Analysis
 
 ROUNDS = 5

@@ -11,7 +11,7 @@ from reprune.planning import nearest
 from reprune.planning.choosing import Chooser, Knapsack, Row
 from reprune.planning.knapsack import ROUNDING, InfeasibleError, Solution
 from reprune.planning.pricing import Prices
-from reprune.planning.sensitivity import Sensitivity
+from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.whole_graph import WholeGraph
 from reprune.pruning.groups import Analysis
 from reprune.pruning.reached import held_back

@@ -12,7 +12,7 @@ from reprune.hardware.latency_table import Axis
 from reprune.hardware.operators import Operator, OperatorShape, example_batch
 from reprune.planning.charges import charges
 from reprune.planning.problem import Cost, Problem
-from reprune.planning.sensitivity import Sensitivity
+from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.pruning.groups import Analysis
 
 FLOAT_BYTES = 4

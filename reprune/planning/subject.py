@@ -21,16 +21,20 @@ from reprune.hardware.target import machine
 from reprune.onnx.export import export
 from reprune.planning import baselines
 from reprune.planning.plan import Plan, make_plan
-from reprune.planning.sensitivity import Sensitivity, analyze_sensitivity
+from reprune.planning.sensitivity.curves import Sensitivity
+from reprune.planning.sensitivity.measuring import analyze_sensitivity
 from reprune.planning.sensitivity.memory import Memory
 from reprune.planning.stopwatch import Stopwatch
-from reprune.pruning import Analysis, analyze, cut, score
+from reprune.pruning.criteria import score
+from reprune.pruning.graph import analyze
+from reprune.pruning.groups import Analysis
 from reprune.pruning.iterative import best_cells, first_batches
-from reprune.store import Store
+from reprune.pruning.selection import cut
+from reprune.store.base import Store
 from reprune.structure import Inputs
 from reprune.tasks import Task
 from reprune.training.fit import seed_everything
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 Method = Literal["measured", "uniform", "magnitude", "macs"]
 """The planner's own way, and those it is compared with (`reprune.planning.baselines`)."""

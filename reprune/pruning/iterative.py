@@ -8,12 +8,16 @@ from torch import Tensor, nn
 
 from reprune.data import Batch
 from reprune.errors import InputError
-from reprune.pruning import Analysis, Recipe, analyze, cut, reestimate, score
+from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.cost import Cost, macs_of
+from reprune.pruning.criteria import score
+from reprune.pruning.graph import analyze
+from reprune.pruning.groups import Analysis
 from reprune.pruning.pace import Pace
 from reprune.pruning.progress import Cutting, Progress, State
+from reprune.pruning.recipe import Recipe
 from reprune.pruning.rounds import Judgement, Measured, Round
-from reprune.pruning.selection import best, rounded
+from reprune.pruning.selection import best, cut, rounded
 
 BLOCK = 16
 """Channels that CPU kernels take at once, at most (AVX-512; 8 on AVX2, which divides it)."""

@@ -19,7 +19,7 @@ from reprune.errors import InputError, RepruneError, RetiredError
 from reprune.registry.history import History, Move
 from reprune.registry.ledger import Ledger
 from reprune.registry.version import Version
-from reprune.store import NotFoundError
+from reprune.store.base import NotFoundError
 
 MANIFEST = "manifest.json"
 AFTER = "after"

@@ -8,7 +8,7 @@ from reprune.errors import ConflictError, InputError, IntegrityError, RetiredErr
 from reprune.registry.history import Canary, Champion, History
 from reprune.registry.ledger import ROOT, WORKLOAD
 from reprune.registry.versions import REFERENCE, Versions
-from reprune.store import Store
+from reprune.store.base import Store
 
 Found = TypeVar("Found")
 

@@ -10,8 +10,7 @@ from reprune import digest
 from reprune.errors import InputError, IntegrityError
 from reprune.registry.copies import AFTER, ID, MANIFEST, Copies
 from reprune.registry.version import File, Manifest, Version
-from reprune.store import NotFoundError
-from reprune.store.base import files_below
+from reprune.store.base import NotFoundError, files_below
 
 REFERENCE = re.compile(r"[0-9a-f]{4,64}")
 

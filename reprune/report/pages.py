@@ -5,7 +5,7 @@ from typing import Any
 
 from reprune import words
 from reprune.onnx.parity import Parity
-from reprune.planning.sensitivity import Sensitivity
+from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.report.html import Note, Section, Table, page
 from reprune.report.plots import pruning
 from reprune.report.plots import training as learning

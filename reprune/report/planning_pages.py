@@ -14,7 +14,7 @@ from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Ti
 from reprune.report.plots import planning, pruning
 from reprune.warm_start import WarmStart
 from reprune.words import clock
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 
 def plan(made: Plan, *, workload: str, origin: str, warning: str = "") -> str:

@@ -8,7 +8,7 @@ from reprune.hardware.benchmark import compare
 from reprune.hardware.target import Target
 from reprune.report import hardware_pages
 from reprune.step import Step
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 SECONDS = 8.0
 """Time for the interleaved rounds of one target."""

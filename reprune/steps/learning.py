@@ -18,7 +18,7 @@ from reprune.training.evaluate import scores
 from reprune.training.fit import Settings
 from reprune.training.history import Epoch, History, Incident
 from reprune.training.quantization_aware import Rounding
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 
 def settings(step: Step, *, epochs: int, learning_rate: float, seed: int, rounding: Rounding | None = None) -> Settings:

@@ -13,7 +13,7 @@ from reprune.gate import serving
 from reprune.gate.answers import CANDIDATE, feed_for
 from reprune.gate.verdict import Verdict
 from reprune.hardware.session import open_session
-from reprune.registry import retire
+from reprune.registry.retention import retire
 from reprune.step import Step
 from reprune.steps.benchmark import QUANTIZED
 from reprune.training import checkpoint

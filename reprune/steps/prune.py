@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from reprune import bundle, digest, words
 from reprune.hardware.profiles import read_profile
-from reprune.planning.sensitivity import Sensitivity
+from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.subject import Subject
 from reprune.pruning.iterative import Outcome
 from reprune.pruning.reached import shortfall

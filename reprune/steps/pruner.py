@@ -10,16 +10,17 @@ from torch import nn
 from reprune.errors import InputError
 from reprune.hardware.latency_table import LatencyTable
 from reprune.planning.plan import Plan
-from reprune.planning.sensitivity import Sensitivity
+from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.sensitivity.memory import Memory
 from reprune.planning.subject import Subject
-from reprune.pruning import reestimate, replay
+from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.iterative import Limits, Loop, Outcome, Parts, best_cells
 from reprune.pruning.overlap import kept_cells, overlap
 from reprune.pruning.pace import Fixed, Following, Pace
 from reprune.pruning.progress import Cutting, Progress
 from reprune.pruning.rounds import Judgement, Measured, Round
+from reprune.pruning.surgery import replay
 from reprune.step import Step
 from reprune.steps import learning
 from reprune.training.checkpoint import Checkpoints

@@ -11,7 +11,7 @@ from reprune.gate.verdict import Verdict
 from reprune.hardware.benchmark import Benchmark
 from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.profiles import read_profile
-from reprune.planning.sensitivity import Sensitivity
+from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.report import pages
 from reprune.report.report import write_report
 from reprune.step import Step

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from reprune import digest
 from reprune.errors import StoreError
-from reprune.store import NotFoundError, Store, open_store
+from reprune.store.base import NotFoundError, Store
+from reprune.store.opening import open_store
 from reprune.training import patience, serial
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings
 from reprune.training.history import History
 from reprune.training.lesson import learn
-from reprune.workload import parse
+from reprune.workload.reading import parse
 
 TOLD = "told.jsonl"
 """Epochs and incidents, as they happen."""

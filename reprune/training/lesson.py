@@ -13,7 +13,7 @@ from reprune.training.evaluate import scores
 from reprune.training.fit import Settings, fit
 from reprune.training.history import Epoch, History, Incident
 from reprune.training.relations import Relations
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 
 def learn(

@@ -15,7 +15,7 @@ from reprune.errors import InputError
 from reprune.validation.examples import Example, examples, leaves, total
 from reprune.validation.judge import Judge, Spec
 from reprune.validation.table import Table, columns, joined
-from reprune.workload import SPLITS, Workload
+from reprune.workload.contract import SPLITS, Workload
 
 BATCH = 64
 

@@ -12,7 +12,7 @@ from reprune.data import Data
 from reprune.validation.examples import leaves
 from reprune.validation.preflight import Split, preflight, read
 from reprune.validation.result import Validation
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 LEARNT_FROM = ("train", "validation", "test")
 ASKED_TWICE = 4

@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 from pydantic import BaseModel
 
 from reprune.errors import RepruneError, StepError
-from reprune.store import Store
+from reprune.store.base import Store
 from reprune.watch.orders import Answer, Judged, Order, Setup
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from reprune.savings import estimate
 from reprune.watch.guard import REFUSALS, waiting_seconds
 from reprune.watch.policy import Source, windows_between_false_confirmations
 from reprune.watch.state import Progress, State, Verdict
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from reprune.drift.verdict import DriftReport
 from reprune.entrypoints import describe
 from reprune.errors import InputError, RepruneError
 from reprune.metrics import DRIFT_TESTS, DriftMetrics
-from reprune.store import Store
+from reprune.store.base import Store
 from reprune.watch import labels, logs, together
 from reprune.watch.orders import Judged, Order, late
 from reprune.watch.state import Window
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 REFERENCE = "reference.safetensors"
 MEGABYTE = 10**6

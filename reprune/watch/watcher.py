@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 from reprune import signals
 from reprune.champions import ONNX
 from reprune.errors import RepruneError, StoreError
-from reprune.registry import Champion, Registry
-from reprune.store import NotFoundError, Store
+from reprune.registry.history import Champion
+from reprune.registry.registry import Registry
+from reprune.store.base import NotFoundError, Store
 from reprune.watch import logs
 from reprune.watch.clock import SteadyClock
 from reprune.watch.confined import Confined, LimitError
@@ -21,7 +22,7 @@ from reprune.watch.guard import Request
 from reprune.watch.orders import Judged, Order, late
 from reprune.watch.progress import Progress
 from reprune.watch.state import UNREAD, Findings, Keeper, State, Window
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from reprune.errors import RepruneError
 from reprune.watch.orders import Answer, Failure, Order, Setup
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 
 if TYPE_CHECKING:
     from reprune.watch.judging import Judge
@@ -59,7 +59,7 @@ def main() -> None:
 def _prepared(setup: Setup) -> "tuple[Workload, Judge]":
     """Return the workload and its judge, with all that is imported before the limits hold."""
     from reprune import entrypoints
-    from reprune.store import open_store
+    from reprune.store.opening import open_store
     from reprune.watch.judging import Judge
 
     workload = Workload.model_validate(setup.workload)

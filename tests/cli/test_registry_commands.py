@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from reprune.cli import registry as commands
 from reprune.errors import InputError, IntegrityError, StoreError
-from reprune.registry import Registry
-from reprune.store import open_store
+from reprune.registry.registry import Registry
+from reprune.store.opening import open_store
 
 DENSE = {
     "model": "dense",

@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 from reprune import digest, signals
 from reprune.drift.features import sample
 from reprune.drift.reference import LIMIT, Reference
-from reprune.registry import Registry
+from reprune.registry.registry import Registry
 from reprune.watch import logs
-from reprune.workload import parse
+from reprune.workload.reading import parse
 
 NAME = "signals"
 COMPARISON = [

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from reprune import workload
 from reprune.cli.app import app
 from reprune.drift import standalone
 from reprune.drift.features import Column, Sample
 from reprune.drift.reference import Reference
 from reprune.errors import InputError
 from reprune.events import VARIABLE, WATCHER
-from reprune.registry import Registry
-from reprune.store import open_store
+from reprune.registry.registry import Registry
+from reprune.store.opening import open_store
+from reprune.workload import reading
 
 CLASSES = 3
 
@@ -79,7 +79,7 @@ def test_three_shards_of_two_files_are_judged_as_the_log_at_once(project):
     whole = standalone.compare(
         "shop",
         str(project / "log"),
-        workload.load("shop.yaml").drift,
+        reading.load("shop.yaml").drift,
         store=open_store("store"),
         scratch=project / "scratch",
     ).report

@@ -16,8 +16,8 @@ import reprune
 from reprune import bundle, digest
 from reprune.allowlist import Allowlist
 from reprune.errors import InputError, RepruneError
-from reprune.registry import Registry
-from reprune.store import open_store
+from reprune.registry.registry import Registry
+from reprune.store.opening import open_store
 from reprune.workloads.digits import model as digits
 
 CODE = """

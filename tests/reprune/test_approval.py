@@ -13,8 +13,8 @@ from reprune.cli.app import app
 from reprune.errors import ConflictError, InputError, IntegrityError
 from reprune.gate import serving
 from reprune.gate.verdict import Check, conclude
-from reprune.registry import Registry
-from reprune.store import open_store
+from reprune.registry.registry import Registry
+from reprune.store.opening import open_store
 
 
 @pytest.fixture

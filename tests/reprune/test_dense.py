@@ -3,8 +3,8 @@ import torch
 
 from reprune import bundle, dense
 from reprune.errors import InputError
-from reprune.store import open_store
-from reprune.workload import parse
+from reprune.store.opening import open_store
+from reprune.workload.reading import parse
 
 WORKLOAD = {
     "name": "cancer",

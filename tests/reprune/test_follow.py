@@ -8,8 +8,8 @@ import pytest
 
 from reprune.errors import InputError, IntegrityError
 from reprune.follow import Follower
-from reprune.registry import Registry
-from reprune.store import open_store
+from reprune.registry.registry import Registry
+from reprune.store.opening import open_store
 
 
 @pytest.fixture

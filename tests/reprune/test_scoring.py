@@ -7,7 +7,7 @@ import torch
 from reprune import scoring, tasks
 from reprune.data import Data
 from reprune.errors import InputError
-from reprune.workload import Evaluation
+from reprune.workload.contract import Evaluation
 
 RANDOM = torch.Generator().manual_seed(0)
 

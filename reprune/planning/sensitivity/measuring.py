@@ -14,8 +14,8 @@ from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.sensitivity.looks import Looks, Loss, Progress
 from reprune.planning.sensitivity.memory import Kept, Memory, Reference, digest_of_data, digest_of_model
 from reprune.planning.sensitivity.sampling import Sample
-from reprune.pruning import score
 from reprune.pruning.capture import evaluating
+from reprune.pruning.criteria import score
 from reprune.pruning.groups import Analysis
 from reprune.structure import call
 

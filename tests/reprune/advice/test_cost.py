@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from reprune.advice.cost import last_run_seconds
 from reprune.step import Step, read_records
-from reprune.store import open_store
-from reprune.workload import load
+from reprune.store.opening import open_store
+from reprune.workload.reading import load
 
 BESIDE = st.sampled_from([{"models": {}}, {"step": "prune"}, {"seconds": 3.0}, [], None, "text", 1])
 """JSON that lies beside records: timings, notes of a step under way, whatever else."""

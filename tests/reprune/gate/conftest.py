@@ -19,7 +19,9 @@ from reprune.hardware.statistics import Estimate
 from reprune.hardware.target import Target, machine
 from reprune.onnx import parity
 from reprune.onnx.export import export
-from reprune.workload import Budget, Workload, load
+from reprune.workload.contract import Workload
+from reprune.workload.reading import load
+from reprune.workload.sections import Budget
 
 BUDGET = Budget(latency="0.5x", accuracy_drop=0.02)
 TARGET = "CPU, 1 thread, batch 1"

@@ -13,7 +13,8 @@ from reprune.data import Data
 from reprune.errors import InputError
 from reprune.gate.evidence import collect
 from reprune.onnx.export import export
-from reprune.workload import Workload, load, parse
+from reprune.workload.contract import Workload
+from reprune.workload.reading import load, parse
 
 
 def test_scores_losses_and_disagreements_are_those_of_torch(

@@ -13,7 +13,7 @@ from reprune.onnx.mixed import compare_files
 from reprune.onnx.quantize import Quantizer
 from reprune.report.report import write_report
 from reprune.tasks import Classification
-from reprune.workload import Budget
+from reprune.workload.sections import Budget
 from tests.reprune.onnx import products
 
 LATENCY_OFF = GatePolicy(latency="off", tail_latency="off", extreme_latency="off")

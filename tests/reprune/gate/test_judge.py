@@ -10,7 +10,7 @@ from reprune.gate.evidence import Evidence
 from reprune.gate.judge import judge
 from reprune.gate.policy import CHECKS, GatePolicy
 from reprune.gate.verdict import Verdict
-from reprune.workload import Budget
+from reprune.workload.sections import Budget
 from tests.reprune.gate.conftest import BUDGET, TARGET, failing, simulated
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from reprune.errors import InputError
 from reprune.gate.policy import CHECKS, GatePolicy
-from reprune.workload import parse
+from reprune.workload.reading import parse
 
 WORKLOAD = {"name": "x", "model": "a:b", "data": "a:c"}
 

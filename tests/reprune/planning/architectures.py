@@ -5,7 +5,7 @@ from torch.utils import _pytree as pytree
 
 from reprune.data import Data
 from reprune.planning.subject import Subject
-from reprune.workload import Workload
+from reprune.workload.contract import Workload
 from tests.reprune.pruning.helpers import randomize
 from tests.reprune.pruning.zoo import MORE, ZOO
 

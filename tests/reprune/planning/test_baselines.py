@@ -11,8 +11,10 @@ from reprune.planning import baselines
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
 from reprune.planning.pricing import Prices
-from reprune.planning.sensitivity import Curve, CurvePoint, Sensitivity
-from reprune.pruning import analyze, cut, score
+from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
+from reprune.pruning.criteria import score
+from reprune.pruning.graph import analyze
+from reprune.pruning.selection import cut
 from reprune.quantity import LatencyLimit, SizeLimit
 
 BLOCK = 8

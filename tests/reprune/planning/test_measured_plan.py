@@ -10,9 +10,10 @@ from reprune.hardware.quick import measure_latency
 from reprune.hardware.target import Target
 from reprune.onnx.export import export
 from reprune.planning.plan import make_plan
-from reprune.planning.sensitivity import analyze_sensitivity
+from reprune.planning.sensitivity.measuring import analyze_sensitivity
 from reprune.planning.stopwatch import Stopwatch
-from reprune.pruning import analyze, cut
+from reprune.pruning.graph import analyze
+from reprune.pruning.selection import cut
 from reprune.quantity import LatencyLimit, SizeLimit
 from reprune.structure import feed
 

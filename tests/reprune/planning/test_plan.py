@@ -15,7 +15,7 @@ from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import Plan, make_plan
 from reprune.planning.planner import MARGIN
 from reprune.planning.pricing import Prices
-from reprune.planning.sensitivity import Curve, CurvePoint, Sensitivity
+from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
 from reprune.quantity import LatencyLimit, SizeLimit
 
 BLOCK = 16

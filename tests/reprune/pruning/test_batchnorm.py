@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from reprune.pruning import reestimate
+from reprune.pruning.batchnorm import reestimate
 
 
 def test_statistics_become_those_of_the_batches():

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reprune.pruning import analyze, prune
 from reprune.pruning.capture import as_call, evaluating
 from reprune.pruning.counts import counts
+from reprune.pruning.graph import analyze
+from reprune.pruning.selection import prune
 from tests.reprune.pruning.zoo import ZOO
 
 APART = {"broadcast_outer": 0.01}

@@ -2,7 +2,10 @@ import pytest
 import torch
 
 from reprune.errors import InputError, PruningError
-from reprune.pruning import Recipe, depth, prune, replay
+from reprune.pruning import depth
+from reprune.pruning.recipe import Recipe
+from reprune.pruning.selection import prune
+from reprune.pruning.surgery import replay
 from tests.reprune.pruning.helpers import assert_close, outputs
 from tests.reprune.pruning.test_zoo import build, learns
 

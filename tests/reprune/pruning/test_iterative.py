@@ -8,13 +8,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from reprune.errors import InputError
-from reprune.pruning import replay
 from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.iterative import Limits, Loop, Parts
 from reprune.pruning.pace import Fixed, Following
 from reprune.pruning.progress import Progress
 from reprune.pruning.rounds import Judgement, Measured
-from reprune.store import open_store
+from reprune.pruning.surgery import replay
+from reprune.store.opening import open_store
 from reprune.tasks import Classification
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings, fit

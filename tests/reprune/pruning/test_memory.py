@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdRef
 
-from reprune.pruning import analyze
+from reprune.pruning.graph import analyze
 from reprune.pruning.trials import Trials
 
 

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from reprune.pruning import analyze, cut
+from reprune.pruning.graph import analyze
+from reprune.pruning.selection import cut
 
 
 class Basic(nn.Module):

@@ -3,7 +3,10 @@ import torch
 from torch import nn
 
 from reprune.errors import PruningError
-from reprune.pruning import Recipe, analyze, cut, replay
+from reprune.pruning.graph import analyze
+from reprune.pruning.recipe import Recipe
+from reprune.pruning.selection import cut
+from reprune.pruning.surgery import replay
 from tests.reprune.pruning.helpers import assert_close, outputs
 
 

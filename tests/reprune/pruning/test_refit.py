@@ -4,8 +4,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from reprune.errors import InputError
-from reprune.pruning import analyze, cut, prune
+from reprune.pruning.graph import analyze
 from reprune.pruning.refit import refit
+from reprune.pruning.selection import cut, prune
 from tests.reprune.pruning.helpers import assert_close, outputs
 from tests.reprune.pruning.zoo import ZOO
 

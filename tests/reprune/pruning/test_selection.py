@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from reprune.errors import PruningError
-from reprune.pruning import analyze, cut, prune
+from reprune.pruning.graph import analyze
+from reprune.pruning.selection import cut, prune
 from tests.reprune.pruning.zoo import ZOO
 
 

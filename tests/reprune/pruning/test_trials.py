@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from reprune.pruning import analyze, oracle, trials
+from reprune.pruning import oracle, trials
+from reprune.pruning.graph import analyze
 
 
 class Stubborn(nn.Module):

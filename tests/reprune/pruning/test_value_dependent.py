@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from reprune.pruning import analyze, cut
+from reprune.pruning.graph import analyze
+from reprune.pruning.selection import cut
 from tests.reprune.pruning.helpers import assert_close, outputs, zeroed
 
 

@@ -15,8 +15,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import reprune
-from reprune.pruning import Recipe, analyze, cut, oracle, prune, replay
+from reprune.pruning import oracle
 from reprune.pruning.capture import as_call
+from reprune.pruning.graph import analyze
+from reprune.pruning.recipe import Recipe
+from reprune.pruning.selection import cut, prune
+from reprune.pruning.surgery import replay
 from tests.reprune.pruning.helpers import assert_close, larger_batch, outputs, randomize, zeroed
 from tests.reprune.pruning.zoo import ZOO
 

@@ -4,8 +4,8 @@ import threading
 from datetime import datetime, timedelta
 
 from reprune.errors import RepruneError
-from reprune.registry import Registry
-from reprune.store import Store
+from reprune.registry.registry import Registry
+from reprune.store.base import Store
 
 BEFORE, AFTER = "before", "after"
 

@@ -9,8 +9,10 @@ import pytest
 from reprune.champions import fetch_champion
 from reprune.cli import version_rows
 from reprune.errors import InputError, RetiredError
-from reprune.registry import Registry, history, retire
+from reprune.registry import history
 from reprune.registry.history import History
+from reprune.registry.registry import Registry
+from reprune.registry.retention import retire
 from tests.reprune.registry import candidates, stepped
 
 FILES = ["model.onnx", "requests.npz", "verdict.json"]
@@ -167,7 +169,7 @@ def test_a_rollback_to_a_marked_version_is_refused_with_a_remedy(store, tmp_path
 
 
 def test_the_command_line_names_the_remedy_for_a_retired_version(tmp_path):
-    from reprune.store import open_store
+    from reprune.store.opening import open_store
 
     scene = Scene(open_store(tmp_path / "store"), tmp_path, 0)
     scene.sweep()

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reprune.errors import ConflictError, InputError, IntegrityError
-from reprune.registry import Champion, Registry, retire, workloads
-from reprune.registry.history import History
-from reprune.store import open_store
+from reprune.registry.history import Champion, History
+from reprune.registry.registry import Registry, workloads
+from reprune.registry.retention import retire
+from reprune.store.opening import open_store
 
 
 @pytest.fixture
@@ -304,8 +305,8 @@ def test_a_damaged_pointer_is_told_and_left_as_it_is(registry, promoted, store, 
 PROMOTER = """
 import sys
 from reprune.errors import ConflictError
-from reprune.registry import Registry
-from reprune.store import open_store
+from reprune.registry.registry import Registry
+from reprune.store.opening import open_store
 registry = Registry(open_store(sys.argv[1]), "digits")
 seen = registry.champion()
 print("ready", flush=True)

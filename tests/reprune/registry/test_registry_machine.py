@@ -24,7 +24,9 @@ from reprune import approval
 from reprune.champions import fetch_champion
 from reprune.cli import version_rows
 from reprune.errors import ConflictError, InputError
-from reprune.registry import Registry, history, retire
+from reprune.registry import history
+from reprune.registry.registry import Registry
+from reprune.registry.retention import retire
 from tests.reprune.registry import candidates, stepped
 
 SEED = 16

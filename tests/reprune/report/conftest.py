@@ -11,7 +11,7 @@ from reprune.gate.policy import GatePolicy
 from reprune.gate.serving import Probe
 from reprune.gate.verdict import Verdict
 from reprune.onnx.parity import Parity
-from reprune.workload import Budget
+from reprune.workload.sections import Budget
 
 
 @pytest.fixture(scope="session")

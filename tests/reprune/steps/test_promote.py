@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from reprune import bundle, digest, workload
+from reprune import bundle, digest
 from reprune.data import Data
 from reprune.errors import IntegrityError
 from reprune.gate.verdict import Check, conclude
@@ -14,9 +14,10 @@ from reprune.onnx.export import export
 from reprune.onnx.quantize import Quantizer
 from reprune.step import Step
 from reprune.steps import promote
+from reprune.workload import reading
 from tests.reprune.onnx import products
 
-DIGITS = workload.load("digits")
+DIGITS = reading.load("digits")
 
 
 @pytest.fixture(scope="module")

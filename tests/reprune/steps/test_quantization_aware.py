@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import reprune
-from reprune import bundle, workload
+from reprune import bundle
 from reprune.onnx.mixed import Mixed
 from reprune.step import Step
 from reprune.steps import export_onnx, finetune
@@ -16,6 +16,7 @@ from reprune.steps.benchmark import QUANTIZED
 from reprune.steps.quantization_aware import NAME
 from reprune.tasks import Classification
 from reprune.training.fit import Settings, fit
+from reprune.workload import reading
 from tests.reprune.steps import unbalanced
 
 EPOCHS = 10
@@ -52,7 +53,7 @@ def learnt(model, epochs):
 
 def finetuned(folder, name, **quantize):
     """Fine-tune the pruned model; returns the workload, the candidate's folder and the step's record."""
-    asked = workload.load("digits").replace(
+    asked = reading.load("digits").replace(
         model=f"{PROJECT}:build",
         data=f"{PROJECT}:load",
         train={"epochs": 3, "batch_size": 32},

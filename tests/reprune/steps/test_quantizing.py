@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from reprune import bundle, workload
+from reprune import bundle
 from reprune.step import Step
 from reprune.steps import export_onnx, quantizing
 from reprune.steps.benchmark import QUANTIZED
+from reprune.workload import reading
 
-DIGITS = workload.load("digits")
+DIGITS = reading.load("digits")
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from reprune.errors import InputError, StoreError
-from reprune.registry import Registry
-from reprune.store import open_store
+from reprune.registry.registry import Registry
+from reprune.store.opening import open_store
 
 
 class Proxy(ThreadingHTTPServer):

@@ -10,7 +10,8 @@ from hashlib import sha256
 import pytest
 
 from reprune.errors import ConflictError, InputError, IntegrityError
-from reprune.store import NotFoundError, fetch_file, open_store
+from reprune.store.base import NotFoundError
+from reprune.store.opening import fetch_file, open_store
 
 BIG = 21 << 20
 """More than two parts of a multipart upload."""
@@ -162,5 +163,5 @@ def test_uris_that_are_no_store_are_told_without_their_secrets(uri, told):
 
 
 def test_a_folder_needs_no_boto3():
-    code = "import sys; from reprune.store import open_store; open_store('x').check(); sys.exit('boto3' in sys.modules)"
+    code = "import sys, reprune; reprune.open_store('x').check(); sys.exit('boto3' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from reprune.errors import RepruneError
-from reprune.store import open_store
+from reprune.store.opening import open_store
 from reprune.tasks import Classification
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings, fit

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from reprune.errors import StoreError
-from reprune.store import open_store
 from reprune.store.folder import FolderStore
+from reprune.store.opening import open_store
 from reprune.training.checkpoint import Checkpoints, clear
 from reprune.training.fit import Settings
 from tests.reprune.training.helpers import assert_same, checkpoints, network, train

@@ -19,7 +19,7 @@ from reprune.training.job import Job
 from reprune.training.lesson import learn
 from reprune.training.sharding import Slices, shares
 from reprune.training.together import learn_together
-from reprune.workload import parse
+from reprune.workload.reading import parse
 from tests.reprune.training.helpers import checkpoints
 
 CODE = """

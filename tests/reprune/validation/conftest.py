@@ -3,7 +3,7 @@ import textwrap
 
 import pytest
 
-from reprune import workload
+from reprune.workload import reading
 
 NUMBERS = itertools.count()
 
@@ -38,6 +38,6 @@ def project(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
         raw = {"name": "mine", "model": f"{name}:build", "data": f"{name}:load"}
         raw |= {key: value.format(module=name) if isinstance(value, str) else value for key, value in keys.items()}
-        return workload.parse(raw, origin="mine.yaml")
+        return reading.parse(raw, origin="mine.yaml")
 
     return write

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprune.errors import InputError
-from reprune.planning.sensitivity import Curve, CurvePoint, Sensitivity
+from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
 
 
 @given(

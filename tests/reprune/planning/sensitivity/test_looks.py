@@ -6,7 +6,8 @@ from torch.nn import functional as F
 from reprune.planning.sensitivity.cells import Cells
 from reprune.planning.sensitivity.looks import Looks
 from reprune.planning.sensitivity.sampling import Sample
-from reprune.pruning import analyze, score
+from reprune.pruning.criteria import score
+from reprune.pruning.graph import analyze
 from reprune.workloads.digits.model import ResNet
 
 

@@ -4,8 +4,11 @@ import torch
 from torch import nn
 
 from reprune.errors import InputError
-from reprune.planning.sensitivity import Sensitivity, analyze_sensitivity
-from reprune.pruning import analyze, cut, score
+from reprune.planning.sensitivity.curves import Sensitivity
+from reprune.planning.sensitivity.measuring import analyze_sensitivity
+from reprune.pruning.criteria import score
+from reprune.pruning.graph import analyze
+from reprune.pruning.selection import cut
 from reprune.structure import call
 
 

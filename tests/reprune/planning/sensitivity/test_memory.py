@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from reprune.planning.sensitivity import analyze_sensitivity
+from reprune.planning.sensitivity.measuring import analyze_sensitivity
 from reprune.planning.sensitivity.memory import Memory, Reference
-from reprune.pruning import analyze
-from reprune.store import open_store
+from reprune.pruning.graph import analyze
+from reprune.store.opening import open_store
 
 
 class Layers(nn.Sequential):
