@@ -1,1 +1,1 @@
-"""Prune any ``torch.nn.Module``: find coupled channels on its exported graph, cut them, prove the result by running it."""
+"""Prune any ``torch.nn.Module``: find coupled channels on its graph, cut them, prove the result by running it."""
