@@ -14,7 +14,7 @@ DESCRIPTION = "bundle.json"
 """What makes a folder a bundle; `reprune.bundle` says so too, but brings torch along."""
 
 if TYPE_CHECKING:
-    from reprune.structure import Inputs
+    from reprune.data.model_io import Inputs
 
 
 def onnx_file(
@@ -100,7 +100,7 @@ def _example(
 
     from reprune import entrypoints
     from reprune.allowlist import Allowlist
-    from reprune.data import iter_batches
+    from reprune.data.datasets import iter_batches
 
     if shapes:
         generator = torch.Generator().manual_seed(0)

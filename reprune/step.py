@@ -24,8 +24,8 @@ from reprune.workload.reading import parse
 if TYPE_CHECKING:
     from torch import nn
 
-    from reprune.data import Data
-    from reprune.tasks import Task
+    from reprune.data.datasets import Data
+    from reprune.data.tasks import Task
     from reprune.training.checkpoint import Checkpoints
 
 METRICS_FOLDER = "REPRUNE_METRICS_FOLDER"
@@ -110,14 +110,14 @@ class Step:
     @cached_property
     def data(self) -> "Data":
         """The workload's data."""
-        from reprune.data import Data
+        from reprune.data.datasets import Data
 
         return Data(self.workload)
 
     @cached_property
     def task(self) -> "Task":
         """The workload's task."""
-        from reprune import tasks
+        from reprune.data import tasks
 
         return tasks.of(self.workload, self.data)
 

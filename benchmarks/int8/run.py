@@ -22,14 +22,14 @@ from benchmarks import PAGES
 from benchmarks.int8.models import CASES, Case, mobilenet
 from benchmarks.int8.page import CONTROL, page
 from benchmarks.records import Records
-from reprune.data import Batch, iter_batches
+from reprune.data.datasets import Batch, iter_batches
+from reprune.data.model_io import feed
+from reprune.data.tasks import Classification, LanguageModeling, Task
 from reprune.hardware.quick import measure_latency
 from reprune.hardware.target import Target, machine
 from reprune.onnx.export import export
 from reprune.onnx.mixed import Allowed, compare_files, quantize_within
 from reprune.onnx.quantize import Format, Quantizer, needs_reduced_range
-from reprune.structure import feed
-from reprune.tasks import Classification, LanguageModeling, Task
 from reprune.training.distillation import Distillation
 from reprune.training.fit import Settings, fit
 from reprune.training.quantization_aware import Rounding

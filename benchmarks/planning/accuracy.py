@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.planning.case import HERE, WORK, Case
 from benchmarks.records import Records
-from reprune import entrypoints, tasks
-from reprune.data import Data
+from reprune import entrypoints
+from reprune.data import tasks
+from reprune.data.datasets import Data
 from reprune.planning import baselines
 from reprune.planning.plan import make_plan
 from reprune.planning.pricing import Prices

@@ -13,6 +13,7 @@ from torch import nn
 
 import benchmarks
 from benchmarks.planning.models import build
+from reprune.data.model_io import Inputs, feed
 from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.profile import profile
 from reprune.hardware.quick import measure_latency
@@ -24,7 +25,6 @@ from reprune.pruning.criteria import score
 from reprune.pruning.graph import analyze
 from reprune.pruning.iterative import best_cells
 from reprune.pruning.selection import cut
-from reprune.structure import Inputs, feed
 
 HERE = Path(__file__).parent
 WORK = benchmarks.WORK / "planning"

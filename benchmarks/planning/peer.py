@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from reprune.structure import Inputs, call
+from reprune.data.model_io import Inputs, call
 
 STEP = 1 / 32
 """Share of the channels removed in each step."""

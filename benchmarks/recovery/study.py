@@ -15,12 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import benchmarks
-from reprune import bundle, tasks
-from reprune.data import Batch, Data
+from reprune import bundle
+from reprune.data import tasks
+from reprune.data.datasets import Batch, Data
+from reprune.data.model_io import call
 from reprune.planning.plan import Plan
 from reprune.planning.subject import Subject
 from reprune.store.opening import open_store
-from reprune.structure import call
 from reprune.training.distillation import Distillation
 from reprune.training.evaluate import losses, scores
 from reprune.training.fit import Settings, fit, seed_everything

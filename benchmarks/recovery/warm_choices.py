@@ -25,8 +25,9 @@ from torch import nn
 
 import benchmarks
 from benchmarks.records import Records
-from reprune import bundle, tasks
-from reprune.data import Data
+from reprune import bundle
+from reprune.data import tasks
+from reprune.data.datasets import Data
 from reprune.gate.paired import drop_interval
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.cost import Cost, macs_of

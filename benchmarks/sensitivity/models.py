@@ -11,8 +11,8 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from benchmarks import WORK
 from reprune import bundle
-from reprune.data import Data
-from reprune.tasks import find
+from reprune.data.datasets import Data
+from reprune.data.tasks import find
 from reprune.training.fit import Settings, fit, seed_everything
 from reprune.workload import reading
 

@@ -21,7 +21,7 @@ from scipy.stats import spearmanr, t
 from benchmarks import WORK
 from benchmarks.records import Records
 from benchmarks.sensitivity.models import Study, prepare
-from reprune.data import iter_batches
+from reprune.data.datasets import iter_batches
 from reprune.planning.sensitivity.cells import RATIOS
 from reprune.planning.sensitivity.chunks import chunks
 from reprune.planning.sensitivity.gates import gate_gradients

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
-from reprune import bundle, tasks
-from reprune.data import Data
+from reprune import bundle
+from reprune.data import tasks
+from reprune.data.datasets import Data
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.criteria import score
 from reprune.pruning.graph import analyze

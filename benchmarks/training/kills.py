@@ -15,8 +15,9 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.training import killable_process
-from reprune import bundle, digest, tasks
-from reprune.data import Data
+from reprune import bundle, digest
+from reprune.data import tasks
+from reprune.data.datasets import Data
 from reprune.store.opening import open_store
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings, seed_everything

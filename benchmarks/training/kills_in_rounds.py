@@ -22,15 +22,16 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.training import killable_process
-from reprune import digest, tasks
-from reprune.data import Data
+from reprune import digest
+from reprune.data import tasks
+from reprune.data.datasets import Data
+from reprune.data.model_io import call
 from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.iterative import Limits, Loop, Parts, first_batches
 from reprune.pruning.pace import Fixed
 from reprune.pruning.progress import Progress
 from reprune.pruning.rounds import Judgement, Measured
 from reprune.store.opening import open_store
-from reprune.structure import call
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn

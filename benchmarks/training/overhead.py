@@ -19,8 +19,9 @@ from unittest.mock import patch
 import safetensors.torch
 import torch
 
-from reprune import bundle, digest, tasks
-from reprune.data import Data
+from reprune import bundle, digest
+from reprune.data import tasks
+from reprune.data.datasets import Data
 from reprune.store.opening import open_store
 from reprune.training import accumulation, evaluate, loop
 from reprune.training.checkpoint import Checkpoints

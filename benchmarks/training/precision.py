@@ -13,9 +13,10 @@ from pathlib import Path
 
 import torch
 
-from reprune import bundle, tasks
-from reprune.data import Data
-from reprune.structure import call
+from reprune import bundle
+from reprune.data import tasks
+from reprune.data.datasets import Data
+from reprune.data.model_io import call
 from reprune.training.precision import autocast
 from reprune.workload.reading import load
 

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune import digest
 from reprune.advice import variants
+from reprune.data.model_io import feed
 from reprune.hardware.benchmark import Benchmark, compare
 from reprune.hardware.target import Target, machine
 from reprune.planning.subject import Subject
 from reprune.store.base import Store
-from reprune.structure import feed
 
 SECONDS = 8.0
 """Time for the rounds of all variants together."""

@@ -123,7 +123,7 @@ def _resolve(model: str, inputs: Any, arguments: str | None, allow: list[str]) -
     entrypoints.use_code(loaded.code)
     built = bundle.build(loaded.model, key="model").eval()
     if inputs is None:
-        from reprune.data import Data
+        from reprune.data.datasets import Data
 
         inputs = Data(loaded).example()
     return built, inputs

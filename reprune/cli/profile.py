@@ -77,7 +77,7 @@ def profile(
 def _operators(workload: "Workload", batch_size: int) -> Any:
     """Return the operators of a workload's dense model; their latency does not depend on its weights."""
     from reprune import bundle, entrypoints
-    from reprune.data import Data
+    from reprune.data.datasets import Data
     from reprune.pruning.graph import analyze
 
     entrypoints.use_code(workload.code)

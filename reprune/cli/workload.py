@@ -72,7 +72,7 @@ def expectations(
     there = [str(path) for path in files.values() if path.exists()]
     if there and not force:
         raise InputError(f"{', '.join(there)} exist already.", "Name another folder, or add --force to replace them.")
-    from reprune.validation.validate import inferred
+    from reprune.data.validation.validate import inferred
 
     entrypoints.use_code(loaded.code)
     suites = inferred(loaded)

@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, Subset
 
-from reprune import digest, signals
-from reprune.data import Data, iter_batches
+from reprune import digest
+from reprune.data import signals
+from reprune.data.datasets import Data, iter_batches
+from reprune.data.model_io import feed
 from reprune.drift.features import Array, sample
 from reprune.drift.reference import LIMIT, Reference
-from reprune.structure import feed
 from reprune.workload.contract import Workload
 
 SPLITS = ("validation", "test")

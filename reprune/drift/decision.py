@@ -5,12 +5,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from reprune.data.signals import Signals
 from reprune.drift.detect import detect
 from reprune.drift.features import Examples
 from reprune.drift.policy import DriftPolicy
 from reprune.drift.reference import Reference
 from reprune.drift.verdict import DriftReport
-from reprune.signals import Signals
 
 Trigger = Literal["schedule", "alert", "force"]
 Cause = Literal["no-champion", "forced", "alert", "drift", "no-drift", "no-data", "inconclusive"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reprune.data.signals import Signals
 from reprune.drift.features import Column, Examples, Sample, sample
 from reprune.drift.frame import Frame
 from reprune.drift.judge import inconclusive, judge
@@ -13,7 +14,6 @@ from reprune.drift.summary import Summary, summarize
 from reprune.drift.table import Categories, Chunk, Values, agreement
 from reprune.drift.verdict import DriftReport
 from reprune.errors import InputError
-from reprune.signals import Signals
 
 LATER = ("labels", "embeddings")
 """Groups that one of two samples may lack: labels are late, and older references know no embeddings."""

@@ -3,7 +3,7 @@
 Inputs of up to 256 values are watched value by value. Larger ones are pooled to a grid of 8 × 8 over their last two
 dimensions (64 steps of a long vector), beside the means of up to 16 channels. Whole numbers that are few enough to be
 tokens are watched by position and as the share of each of 64 buckets of tokens. Every input that is an image or a
-sequence has its summaries (`reprune.summaries`) too. The model's penultimate layer is watched as a whole.
+sequence has its summaries (`reprune.data.feature_summaries`) too. The model's penultimate layer is watched as a whole.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,14 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from reprune.data.feature_summaries import numbers, summaries
+from reprune.data.signals import Signals
 from reprune.drift.embeddings import pooled, with_embedding
 from reprune.drift.policy import Group
 from reprune.entrypoints import describe
 from reprune.errors import InputError, first_line
 from reprune.hardware.session import open_session
 from reprune.hardware.target import Target
-from reprune.signals import Signals
-from reprune.summaries import numbers, summaries
 
 LARGEST_VECTOR = 256
 GRID = 8

@@ -142,8 +142,8 @@ def compare_production(
         InputError: There is no champion yet, or no production data.
         IntegrityError: The champion's reference is missing, damaged, or of another model.
     """
-    from reprune import signals
-    from reprune.data import Data
+    from reprune.data import signals
+    from reprune.data.datasets import Data
     from reprune.drift.dataset import DatasetExamples
     from reprune.drift.detect import detect
     from reprune.drift.reference import Reference

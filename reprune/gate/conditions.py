@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reprune.data import Batch, Data, iter_arrays
+from reprune.data.datasets import Batch, Data, iter_arrays
 from reprune.gate.answers import CANDIDATE, DENSE, Runner
 from reprune.gate.corruptions import fitting
 from reprune.gate.statistics import mean_interval

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage
 
-from reprune.data import tensors
+from reprune.data.datasets import tensors
 
 NOISE, BRIGHTNESS = 0.5, 0.5
 """Strength in standard deviations of the inputs."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reprune import digest, entrypoints, scoring
-from reprune.data import Data
+from reprune import digest, entrypoints
+from reprune.data import scoring
+from reprune.data.datasets import Data
 from reprune.errors import InputError
 from reprune.gate import conditions, serving, weak_spots
 from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, FLOAT, Answers, Runner

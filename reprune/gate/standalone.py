@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reprune import entrypoints
-from reprune.data import Data
+from reprune.data.datasets import Data
 from reprune.gate import evidence as gathering
 from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, feed_for
 from reprune.gate.evidence import Evidence

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator, save_tensors_data
 
+from reprune.data.model_io import Inputs, feed
 from reprune.errors import InputError
-from reprune.structure import Inputs, feed
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax,

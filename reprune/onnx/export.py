@@ -16,9 +16,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from reprune.data.model_io import Inputs, call, named_inputs, named_outputs
 from reprune.errors import InputError
 from reprune.onnx import translations
-from reprune.structure import Inputs, call, named_inputs, named_outputs
 
 log = logging.getLogger(__name__)
 

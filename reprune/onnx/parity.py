@@ -15,7 +15,7 @@ from reprune.hardware.target import Target
 if TYPE_CHECKING:
     from torch import nn
 
-    from reprune.structure import Inputs
+    from reprune.data.model_io import Inputs
 
 
 class Parity(BaseModel):
@@ -55,7 +55,7 @@ def compare(
     """
     import torch
 
-    from reprune.structure import call, feed, named_outputs
+    from reprune.data.model_io import call, feed, named_outputs
 
     session = open_session(onnx_path, target or Target())
     reference = copy.deepcopy(model).cpu().eval()

@@ -13,9 +13,9 @@ import onnx
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from reprune.data.model_io import Inputs
 from reprune.errors import InputError, RepruneError, first_line
 from reprune.onnx.calibration import METHODS, calibrate
-from reprune.structure import Inputs
 
 Format = Literal["int8", "dynamic-int8", "weights-int8", "weights-int4"]
 """``int8``: weights and activations, ranges fixed by calibration. ``dynamic-int8``: weights, and activations whose

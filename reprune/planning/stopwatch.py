@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from reprune.data.model_io import Inputs, feed
 from reprune.hardware.quick import measure_latency
 from reprune.hardware.target import Target
 from reprune.onnx.export import export
-from reprune.structure import Inputs, feed
 
 SESSIONS = 3
 """Times that graphs are opened anew for one measurement: where its weights happen to lie in memory makes a session of a

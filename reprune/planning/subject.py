@@ -10,8 +10,10 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from reprune import tasks
-from reprune.data import Batch, Data
+from reprune.data import tasks
+from reprune.data.datasets import Batch, Data
+from reprune.data.model_io import Inputs
+from reprune.data.tasks import Task
 from reprune.dense import Dense, find
 from reprune.entrypoints import use_code
 from reprune.errors import InputError
@@ -31,8 +33,6 @@ from reprune.pruning.groups import Analysis
 from reprune.pruning.iterative import best_cells, first_batches
 from reprune.pruning.selection import cut
 from reprune.store.base import Store
-from reprune.structure import Inputs
-from reprune.tasks import Task
 from reprune.training.fit import seed_everything
 from reprune.workload.contract import Workload
 

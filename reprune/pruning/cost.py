@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from reprune.structure import call
+from reprune.data.model_io import call
 
 PASSES = 3
 """Forward passes that a training step is worth: itself, and twice as much backward (Kaplan et al. 2020,

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reprune.data import Batch
+from reprune.data.datasets import Batch
 from reprune.errors import InputError
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.cost import Cost, macs_of
@@ -258,7 +258,7 @@ def best_cells(saliency: Mapping[str, Tensor], widths: Mapping[str, int], analys
 
 def first_batches(batches: Iterable[Batch], examples: int) -> list[Batch]:
     """Return batches until they hold so many examples."""
-    from reprune.data import count
+    from reprune.data.datasets import count
 
     taken: list[Batch] = []
     total = 0

@@ -4,8 +4,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reprune import signals
 from reprune.champions import ONNX
+from reprune.data import signals
 from reprune.drift.dataset import DatasetExamples
 from reprune.drift.decision import Decision, Trigger, decide
 from reprune.drift.features import Examples

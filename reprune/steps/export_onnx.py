@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from reprune import bundle, digest
+from reprune.data.model_io import feed
 from reprune.hardware.target import Target
 from reprune.onnx.export import export
 from reprune.onnx.parity import compare
@@ -18,7 +19,6 @@ from reprune.step import Step
 from reprune.steps import quantizing
 from reprune.steps.benchmark import inputs_file
 from reprune.steps.quantizing import Quantization
-from reprune.structure import feed
 
 COMPARED = 512
 """Examples of the validation split that torch and ONNX Runtime are compared on."""

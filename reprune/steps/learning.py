@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from reprune import words
+from reprune.data.model_io import call
+from reprune.data.tasks import Task
 from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.rounds import Judgement
 from reprune.step import Step
-from reprune.structure import call
-from reprune.tasks import Task
 from reprune.training import lesson
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.evaluate import scores

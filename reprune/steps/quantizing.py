@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from reprune import digest
+from reprune.data.model_io import Inputs
 from reprune.errors import InputError
 from reprune.hardware.profiles import read_profile
 from reprune.hardware.target import Machine, machine
@@ -15,7 +16,6 @@ from reprune.onnx.quantize import Quantizer, needs_reduced_range
 from reprune.pruning.iterative import first_batches
 from reprune.step import Step
 from reprune.steps.benchmark import QUANTIZED
-from reprune.structure import Inputs
 from reprune.training.random_state import seed_everything
 
 BATCH = 8

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from reprune import bundle, digest, words
+from reprune.data.validation.result import Validation
 from reprune.dense import keep, load_weights, previous
 from reprune.lineage import lineage
 from reprune.report import pages
@@ -16,7 +17,6 @@ from reprune.steps.learning import learn, settings, tell_epochs, warm_rate
 from reprune.training.evaluate import scores
 from reprune.training.fit import seed_everything
 from reprune.training.history import History
-from reprune.validation.result import Validation
 from reprune.warm_start import shortened
 
 

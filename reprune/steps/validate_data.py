@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from reprune.data.validation.validate import validate
 from reprune.step import Step
-from reprune.validation.validate import validate
 
 
 def run(step: Step, *, validation: Path, report: Path) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reprune.data import count
+from reprune.data.datasets import count
+from reprune.data.micro_batches import split
+from reprune.data.model_io import call
 from reprune.errors import StepError, first_line
-from reprune.structure import call
 from reprune.training import normalization
 from reprune.training.distributed import Group
 from reprune.training.guard import Diverged
-from reprune.training.pieces import split
 from reprune.training.precision import Precision, autocast
 
 Loss = Callable[[Any, Any, Any], Tensor]

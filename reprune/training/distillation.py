@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reprune.structure import call
-from reprune.tasks import Classification, LanguageModeling, Task
+from reprune.data.model_io import call
+from reprune.data.tasks import Classification, LanguageModeling, Task
 from reprune.training.relations import Relations
 
 TEMPERATURE, TEMPERATURE_OF_TEXT = 2.0, 1.0

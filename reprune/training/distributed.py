@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from reprune.data import Batch
+from reprune.data.datasets import Batch
 from reprune.errors import StepError
 from reprune.training import random_state
 from reprune.training.normalization import synchronize

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from reprune.data import Batch
-from reprune.structure import call
-from reprune.tasks import Task
+from reprune.data.datasets import Batch
+from reprune.data.model_io import call
+from reprune.data.tasks import Task
 
 
 @torch.no_grad()

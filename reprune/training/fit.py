@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import nn
 
-from reprune.data import Batch
+from reprune.data.datasets import Batch
 from reprune.training import distributed
 from reprune.training.accumulation import Loss
 from reprune.training.averaging import Average

@@ -7,8 +7,9 @@ import safetensors.torch
 from pydantic import BaseModel
 from torch import nn
 
-from reprune import bundle, entrypoints, tasks
-from reprune.data import Data
+from reprune import bundle, entrypoints
+from reprune.data import tasks
+from reprune.data.datasets import Data
 from reprune.events import Events
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reprune.data import Data
-from reprune.tasks import Task
+from reprune.data.datasets import Data
+from reprune.data.tasks import Task
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.distillation import Distillation
 from reprune.training.evaluate import scores

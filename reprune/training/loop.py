@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from torch import nn
 
-from reprune.data import Batch, count, tensors
+from reprune.data.datasets import Batch, count, tensors
 from reprune.errors import InputError, StepError
 from reprune.training import random_state
 from reprune.training.accumulation import Loss, Stepper

@@ -6,8 +6,8 @@ from typing import Any, cast
 import torch
 from torch.utils.data import DataLoader
 
-from reprune.data import Batch, count
-from reprune.training.pieces import take
+from reprune.data.datasets import Batch, count
+from reprune.data.micro_batches import take
 
 
 def shard(loader: DataLoader[Any], rank: int, size: int) -> DataLoader[Any]:

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from reprune.data import Batch
+from reprune.data.datasets import Batch
+from reprune.data.model_io import call
 from reprune.gate.calibration import Bin, reliability
-from reprune.structure import call
 
 RELATIVE_ERROR = 1e-4
 """Difference of the folded model's logits from the divided ones, relative to the largest, that rounding explains."""

@@ -3,8 +3,8 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reprune import signals
 from reprune.champions import ONNX
+from reprune.data import signals
 from reprune.drift import detect
 from reprune.drift.decision import decide
 from reprune.drift.reference import Reference

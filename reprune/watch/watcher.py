@@ -9,8 +9,8 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reprune import signals
 from reprune.champions import ONNX
+from reprune.data import signals
 from reprune.errors import RepruneError, StoreError
 from reprune.registry.history import Champion
 from reprune.registry.registry import Registry

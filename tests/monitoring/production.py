@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from onnx import TensorProto, helper
 
-from reprune import digest, signals
+from reprune import digest
+from reprune.data import signals
 from reprune.drift.features import sample
 from reprune.drift.reference import LIMIT, Reference
 from reprune.registry.registry import Registry

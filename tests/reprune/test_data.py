@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from reprune.data import Data, count, tensors
+from reprune.data.datasets import Data, count, tensors
+from reprune.data.model_io import call
 from reprune.errors import InputError
-from reprune.structure import call
 from reprune.workload import reading
 
 MODULE = """

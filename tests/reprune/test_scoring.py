@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from reprune import scoring, tasks
-from reprune.data import Data
+from reprune.data import scoring, tasks
+from reprune.data.datasets import Data
 from reprune.errors import InputError
 from reprune.workload.contract import Evaluation
 
@@ -84,7 +84,7 @@ def test_targets_that_are_all_the_same_have_no_r_squared(tmp_path):
 
 def test_a_task_of_one_s_own_gets_tensors(tmp_path, monkeypatch):
     (tmp_path / "tasks_in_torch.py").write_text(
-        "import torch\nfrom reprune.tasks import Classification\n"
+        "import torch\nfrom reprune.data.tasks import Classification\n"
         "class Softer(Classification):\n"
         "    metric = 'softness'\n"
         "    def score(self, outputs, targets): return torch.softmax(outputs, dim=1)[:, 0]\n"

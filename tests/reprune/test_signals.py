@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reprune import signals
+from reprune.data import signals
 from reprune.errors import InputError
 
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from reprune import tasks
-from reprune.data import Data
+from reprune.data import tasks
+from reprune.data.datasets import Data
 from reprune.errors import InputError
 from reprune.workload import reading
 

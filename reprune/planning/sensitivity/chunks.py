@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from reprune.data import count
-from reprune.structure import Inputs
+from reprune.data.datasets import count
+from reprune.data.model_io import Inputs
 
 Batch = tuple[Inputs, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from reprune.data import count
+from reprune.data.datasets import count
 from reprune.planning.sensitivity.suffix import SuffixRunner, Values, copied
 from reprune.pruning.capture import evaluating
 from reprune.pruning.oracle import ZeroedOut, cells_of

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reprune.data import count
+from reprune.data.datasets import count
 from reprune.planning.sensitivity.cells import Cells
 from reprune.planning.sensitivity.chunks import Batch, Chunk, chunks
 from reprune.planning.sensitivity.gates import gate_gradients

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from reprune.data import count
+from reprune.data.datasets import count
+from reprune.data.model_io import call
 from reprune.errors import InputError
 from reprune.planning.sensitivity.cells import Cells
 from reprune.planning.sensitivity.chunks import Batch
@@ -17,7 +18,6 @@ from reprune.planning.sensitivity.sampling import Sample
 from reprune.pruning.capture import evaluating
 from reprune.pruning.criteria import score
 from reprune.pruning.groups import Analysis
-from reprune.structure import call
 
 EXAMPLES = 512
 """Most examples that a narrowed model is run on."""

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from reprune import signals
+from reprune.data import signals
 from reprune.digest import of_file
 from reprune.drift.dataset import DatasetExamples
 from reprune.drift.features import sample

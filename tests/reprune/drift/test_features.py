@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from reprune.data.feature_summaries import numbers
 from reprune.drift.features import input_columns
-from reprune.summaries import numbers
 
 
 @pytest.mark.parametrize("shape", [(3, 17, 30), (1, 50, 9), (40, 30)])

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from reprune import signals
-from reprune.data import Data
+from reprune.data import signals
+from reprune.data.datasets import Data
 from reprune.digest import of_file
 from reprune.drift.dataset import DatasetExamples, freeze_reference
 from reprune.drift.decision import decide
@@ -75,8 +75,8 @@ def test_large_inputs_are_kept_as_summaries_alone(champion, tmp_path):
 def test_tokens_are_watched_by_position_and_as_bags(champion, tmp_path):
     from torch import nn
 
+    from reprune.data.signals import language_modeling
     from reprune.onnx.export import export
-    from reprune.signals import language_modeling
 
     tokens = torch.randint(0, 100, (40, 12), generator=torch.Generator().manual_seed(0))
     model = nn.Sequential(nn.Embedding(100, 8), nn.Linear(8, 100))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from reprune.data import Data
+from reprune.data.datasets import Data
 from reprune.gate.answers import Answers
 from reprune.gate.evidence import Evidence, collect
 from reprune.gate.verdict import Verdict

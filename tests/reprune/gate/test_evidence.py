@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import r2_score
 
-from reprune.data import Data
+from reprune.data.datasets import Data
 from reprune.errors import InputError
 from reprune.gate.evidence import collect
 from reprune.onnx.export import export

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from reprune.data.tasks import Classification
 from reprune.gate.evidence import collect
 from reprune.gate.formats import Quantized, as_candidate, pays
 from reprune.gate.judge import judge
@@ -12,7 +13,6 @@ from reprune.hardware.target import Target
 from reprune.onnx.mixed import compare_files
 from reprune.onnx.quantize import Quantizer
 from reprune.report.report import write_report
-from reprune.tasks import Classification
 from reprune.workload.sections import Budget
 from tests.reprune.onnx import products
 

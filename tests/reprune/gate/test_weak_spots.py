@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.tree import DecisionTreeRegressor
 
-from reprune.data import Data
+from reprune.data.datasets import Data
 from reprune.errors import InputError
 from reprune.gate import weak_spots
 from reprune.gate.evidence import collect

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from reprune.data.model_io import feed, named_outputs
 from reprune.errors import InputError
 from reprune.hardware.session import open_session
 from reprune.hardware.target import Target
 from reprune.onnx.export import export
-from reprune.structure import feed, named_outputs
 
 
 def small_net() -> nn.Sequential:

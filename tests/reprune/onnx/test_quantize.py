@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from reprune import tasks
+from reprune.data import tasks
 from reprune.errors import InputError
 from reprune.hardware.session import open_session
 from reprune.hardware.target import Target

@@ -3,7 +3,7 @@
 import torch
 from torch.utils import _pytree as pytree
 
-from reprune.data import Data
+from reprune.data.datasets import Data
 from reprune.planning.subject import Subject
 from reprune.workload.contract import Workload
 from tests.reprune.pruning.helpers import randomize

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from reprune.data.model_io import feed
 from reprune.hardware.profile import profile
 from reprune.hardware.quick import measure_latency
 from reprune.hardware.target import Target
@@ -15,7 +16,6 @@ from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning.graph import analyze
 from reprune.pruning.selection import cut
 from reprune.quantity import LatencyLimit, SizeLimit
-from reprune.structure import feed
 
 TARGETS = [Target(batch_size=1), Target(batch_size=8)]
 

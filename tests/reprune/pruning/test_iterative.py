@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from reprune.data.tasks import Classification
 from reprune.errors import InputError
 from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.iterative import Limits, Loop, Parts
@@ -15,7 +16,6 @@ from reprune.pruning.progress import Progress
 from reprune.pruning.rounds import Judgement, Measured
 from reprune.pruning.surgery import replay
 from reprune.store.opening import open_store
-from reprune.tasks import Classification
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings, fit
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reprune import bundle, digest
-from reprune.data import Data
+from reprune.data.datasets import Data
 from reprune.errors import IntegrityError
 from reprune.gate.verdict import Check, conclude
 from reprune.onnx.export import export

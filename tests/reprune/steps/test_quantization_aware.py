@@ -9,12 +9,12 @@ from torch.utils.data import DataLoader
 
 import reprune
 from reprune import bundle
+from reprune.data.tasks import Classification
 from reprune.onnx.mixed import Mixed
 from reprune.step import Step
 from reprune.steps import export_onnx, finetune
 from reprune.steps.benchmark import QUANTIZED
 from reprune.steps.quantization_aware import NAME
-from reprune.tasks import Classification
 from reprune.training.fit import Settings, fit
 from reprune.workload import reading
 from tests.reprune.steps import unbalanced

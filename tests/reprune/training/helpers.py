@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from reprune.data.tasks import Classification
 from reprune.errors import RepruneError
 from reprune.store.opening import open_store
-from reprune.tasks import Classification
 from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings, fit
 

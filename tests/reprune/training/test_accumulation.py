@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from reprune.data.micro_batches import split
 from reprune.errors import StepError
 from reprune.training.fit import Settings
-from reprune.training.pieces import split
 from tests.reprune.training.helpers import network, problem, train
 
 SETTINGS = Settings(epochs=2, learning_rate=0.05, seed=7)

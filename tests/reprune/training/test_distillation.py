@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reprune.tasks import Classification, LanguageModeling, Regression
+from reprune.data.tasks import Classification, LanguageModeling, Regression
 from reprune.training.distillation import Distillation
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from reprune.data.tasks import LanguageModeling
 from reprune.errors import InputError
-from reprune.tasks import LanguageModeling
 from reprune.training.distillation import Distillation
 from reprune.training.relations import Relations
 from reprune.workloads.stdlib_text.model import Transformer

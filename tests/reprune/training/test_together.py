@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, SequentialSampler
 
-from reprune import bundle, entrypoints, tasks
-from reprune.data import Data
+from reprune import bundle, entrypoints
+from reprune.data import tasks
+from reprune.data.datasets import Data
 from reprune.errors import InputError, StepError
 from reprune.training.fit import Settings
 from reprune.training.job import Job

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from reprune.data.validation.preflight import preflight, read
 from reprune.errors import InputError
-from reprune.validation.preflight import preflight, read
 
 
 def refused(workload):
@@ -202,7 +202,7 @@ def test_inputs_that_are_no_tensors(project):
 def test_a_task_that_fails_is_told_before_anything_is_trained(project, method, message):
     workload = project(
         f"""
-        from reprune.tasks import Classification
+        from reprune.data.tasks import Classification
 
         class Own(Classification):
             {method}

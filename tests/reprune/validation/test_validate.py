@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from torch.utils.data import TensorDataset
 
+from reprune.data.validation.result import Validation
+from reprune.data.validation.validate import frame, inferred, validate
 from reprune.errors import InputError
-from reprune.validation.result import Validation
-from reprune.validation.validate import frame, inferred, validate
 from reprune.workload import reading
 
 

@@ -8,7 +8,7 @@ import time
 if "does-not-start" in sys.argv:
     sys.exit(1)
 
-from reprune import signals
+from reprune.data import signals
 from reprune.errors import StoreError
 from reprune.watch import judging, worker
 

@@ -3,13 +3,13 @@ import pytest
 import torch
 from torch import nn
 
+from reprune.data.model_io import call
 from reprune.errors import InputError
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.sensitivity.measuring import analyze_sensitivity
 from reprune.pruning.criteria import score
 from reprune.pruning.graph import analyze
 from reprune.pruning.selection import cut
-from reprune.structure import call
 
 
 class TwoBranches(nn.Module):

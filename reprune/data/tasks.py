@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reprune import entrypoints, scoring
-from reprune.data import Data
+from reprune import entrypoints
+from reprune.data import scoring
+from reprune.data.datasets import Data
+from reprune.data.scoring import IGNORED_TOKEN, per_sequence
 from reprune.errors import InputError
-from reprune.scoring import IGNORED_TOKEN, per_sequence
 from reprune.workload.contract import Evaluation
 
 
@@ -76,7 +77,7 @@ def find(name: str) -> Task:
     if not isinstance(task, Task):
         raise InputError(
             f"task: {name!r} has no `metric`, `loss`, `score` and `check`.",
-            "See reprune.tasks.Task for what a task is.",
+            "See reprune.data.tasks.Task for what a task is.",
         )
     return task
 

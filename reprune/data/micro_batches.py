@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reprune.data import Batch, count
+from reprune.data.datasets import Batch, count
 
 
 def split(batch: Batch, size: int | None, least: int) -> Iterator[Batch]:

@@ -21,7 +21,7 @@ from great_expectations.render.view.view import DefaultJinjaSectionView
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reprune.validation.result import Failure, Severity
+from reprune.data.validation.result import Failure, Severity
 
 Results = dict[str, ExpectationSuiteValidationResult]
 

@@ -1,7 +1,7 @@
 """What answers are worth: loss and score of each example, in arrays and without torch, for whoever runs ONNX files.
 
-`reprune.tasks` adds what training needs of a task: a loss in torch, differentiable. Scores and checks are written once,
-here, with what arrays and tensors have in common.
+`reprune.data.tasks` adds what training needs of a task: a loss in torch, differentiable. Scores and checks are
+written once, here, with what arrays and tensors have in common.
 """
 
 import math
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from reprune import signals
+from reprune.data import signals
 from reprune.errors import InputError
 from reprune.workload.contract import Evaluation
 
 if TYPE_CHECKING:
-    from reprune.data import Data
-    from reprune.tasks import Task
+    from reprune.data.datasets import Data
+    from reprune.data.tasks import Task
 
 Array = NDArray[Any]
 

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reprune import bundle, tasks
-from reprune.data import Data
+from reprune import bundle
+from reprune.data import tasks
+from reprune.data.datasets import Data
+from reprune.data.validation.examples import Example, examples, leaves, total
+from reprune.data.validation.tabular import Table, columns, joined
+from reprune.data.validation.task_check import Judge, Spec
 from reprune.errors import InputError
-from reprune.validation.examples import Example, examples, leaves, total
-from reprune.validation.judge import Judge, Spec
-from reprune.validation.table import Table, columns, joined
 from reprune.workload.contract import SPLITS, Workload
 
 BATCH = 64

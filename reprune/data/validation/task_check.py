@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
+from reprune.data.model_io import call, named_outputs
+from reprune.data.tasks import Task
+from reprune.data.validation.examples import Example
 from reprune.entrypoints import describe
 from reprune.errors import InputError
-from reprune.structure import call, named_outputs
-from reprune.tasks import Task
-from reprune.validation.examples import Example
 
 Spec = dict[str, str]
 """Type and shape of each input and target, by name."""
@@ -81,7 +81,7 @@ class Judge:
                 raise InputError(
                     f"task: {name}() of {type(self._task).__name__} fails on the first batch of {self._split}: "
                     f"{describe(error)}",
-                    f"It is given {what}; see reprune.tasks.Task.",
+                    f"It is given {what}; see reprune.data.tasks.Task.",
                 ) from error
         for name, value in ({f"signals()[{key!r}]": it for key, it in rows.pop("signals").items()} | rows).items():
             if tuple(value.shape) != (len(found[0]),):

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from reprune import digest
-from reprune.data import Data
-from reprune.validation.examples import leaves
-from reprune.validation.preflight import Split, preflight, read
-from reprune.validation.result import Validation
+from reprune.data.datasets import Data
+from reprune.data.validation.examples import leaves
+from reprune.data.validation.preflight import Split, preflight, read
+from reprune.data.validation.result import Validation
 from reprune.workload.contract import Workload
 
 LEARNT_FROM = ("train", "validation", "test")
@@ -30,15 +30,17 @@ def validate(workload: Workload) -> Validation:
             `Validation.require`, so that the page can be written first.
     """
     splits = preflight(workload)
-    from reprune.validation import gx  # seconds to import: not before the data is known to be usable at all
-    from reprune.validation.suites import suites
+    from reprune.data.validation import (
+        great_expectations_runner,  # seconds to import: not before the data is known to be usable at all
+    )
+    from reprune.data.validation.expectations import suites
 
     leaks = tuple(_leaks(splits))
     frames = {name: _frame(split) for name, split in splits.items()}
     expected = suites(
         frames, _reference(workload, frames), {str(split): it for split, it in workload.expectations.items()}
     )
-    findings = gx.run(frames, expected, title=f"Data of {workload.name}", notes=leaks)
+    findings = great_expectations_runner.run(frames, expected, title=f"Data of {workload.name}", notes=leaks)
     return Validation(
         examples={name: split.total for name, split in splits.items()},
         inspected={name: len(split.indices) for name, split in splits.items()},
@@ -58,7 +60,7 @@ def inferred(workload: Workload) -> dict[str, list[dict[str, Any]]]:
         InputError: Model and data cannot work together; see `preflight`.
     """
     frames = {name: _frame(split) for name, split in preflight(workload).items()}
-    from reprune.validation.suites import suites, written
+    from reprune.data.validation.expectations import suites, written
 
     return {name: written(suite) for name, suite in suites(frames, _reference(workload, frames), {}).items()}
 

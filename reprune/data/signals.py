@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from reprune.errors import InputError
 
 if TYPE_CHECKING:
-    from reprune.tasks import Task
+    from reprune.data.tasks import Task
 
 Array = NDArray[Any]
 
@@ -58,7 +58,7 @@ def own_task(task: str) -> "Task":
         InputError: There is no such task, or torch is missing.
     """
     try:
-        from reprune import tasks
+        from reprune.data import tasks
     except ModuleNotFoundError as error:
         raise InputError(
             f"task: {task!r} is a task of your own, which needs {error.name}; it is not installed here.",

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reprune.summaries import summaries
+from reprune.data.feature_summaries import summaries
 
 WIDEST_VECTOR = 64
 

@@ -1,0 +1,1 @@
+"""Check data against expectations before anything is trained on it."""
