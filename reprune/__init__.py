@@ -21,7 +21,7 @@ _PLACES = {
     "Recipe": "reprune.pruning.recipe",
     "RepruneError": "reprune.errors",
     "RepruneWarning": "reprune.errors",
-    "analyze": "reprune.pruning.graph",
+    "analyze": "reprune.pruning.graph.analyze",
     "champion": "reprune.champions",
     "load": "reprune.bundle",
     "open_store": "reprune.store.opening",

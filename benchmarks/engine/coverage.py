@@ -154,7 +154,7 @@ def use(pruned: Any, inputs: Any, reload: Callable[[str], Any], result: dict[str
     import torch
 
     from reprune.pruning import oracle
-    from reprune.pruning.capture import as_call
+    from reprune.pruning.graph.capture import as_call
 
     args, kwargs = as_call(inputs)
 
@@ -208,7 +208,7 @@ def judge(
 
     import reprune
     from reprune.pruning import oracle
-    from reprune.pruning.capture import tensors_of
+    from reprune.pruning.graph.capture import tensors_of
 
     dense = copy.deepcopy(model)
     gone: dict[tuple[str, int], set[int]] = {}

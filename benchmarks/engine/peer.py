@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from reprune.pruning.capture import as_call, tensors_of
+from reprune.pruning.graph.capture import as_call, tensors_of
 
 HEADS = ("num_heads", "num_attention_heads", "n_heads", "heads")
 PROJECTIONS = (

@@ -30,7 +30,7 @@ from reprune.planning.sensitivity.measuring import analyze_sensitivity, score_ce
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.criteria import score
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.iterative import best_cells, first_batches
 from reprune.pruning.selection import cut, rounded
 from reprune.training.distillation import Distillation

@@ -22,7 +22,7 @@ from reprune.planning.baselines import macs_of
 from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning.criteria import score
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.iterative import best_cells
 from reprune.pruning.selection import cut
 

@@ -27,7 +27,7 @@ from reprune.pruning import masks, schedules
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.criteria import score
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.iterative import Limits, Loop, Parts, best_cells, widths_at
 from reprune.pruning.pace import Following
 from reprune.pruning.progress import Progress

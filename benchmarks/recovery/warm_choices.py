@@ -32,7 +32,7 @@ from reprune.gate.paired import drop_interval
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.criteria import score as saliencies
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.iterative import best_cells, first_batches
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.selection import cut

@@ -27,8 +27,8 @@ from reprune.planning.sensitivity.chunks import chunks
 from reprune.planning.sensitivity.gates import gate_gradients
 from reprune.planning.sensitivity.measuring import Scored, analyze_sensitivity, score_cells
 from reprune.planning.sensitivity.suffix import SuffixRunner
-from reprune.pruning.graph import analyze
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.oracle import cells_of
 from reprune.pruning.surgery import apply, recipe_for
 

@@ -15,7 +15,7 @@ from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.criteria import score
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.selection import best, cut
 from reprune.training.evaluate import scores
 from reprune.training.fit import Settings, seed_everything

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor, nn
 
-    from reprune.pruning.counts import Counts
-    from reprune.pruning.groups import Analysis
+    from reprune.pruning.graph.analysis import Analysis
+    from reprune.pruning.graph.counts import Counts
 
 _INPUT = re.compile(r"^(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\d+(?:x\d+)*)(?::(?P<type>\w+))?$")
 TYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool")
@@ -64,8 +64,8 @@ def inspect(
     """
     inputs = _inputs(shapes or [])
     module, example = _resolve(model, inputs, arguments, allow or [])
-    from reprune.pruning.counts import counts
-    from reprune.pruning.graph import analyze
+    from reprune.pruning.graph.analyze import analyze
+    from reprune.pruning.graph.counts import counts
 
     analysis = analyze(module, example)
     cost = counts(analysis)
@@ -146,7 +146,7 @@ def _needed(inputs: Any, model: str) -> Any:
 
 
 def _described(example: Any) -> str:
-    from reprune.pruning.capture import leaves
+    from reprune.pruning.graph.capture import leaves
 
     return ", ".join("x".join(map(str, leaf.shape)) for leaf in leaves(example) if hasattr(leaf, "shape"))
 

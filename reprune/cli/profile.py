@@ -78,7 +78,7 @@ def _operators(workload: "Workload", batch_size: int) -> Any:
     """Return the operators of a workload's dense model; their latency does not depend on its weights."""
     from reprune import bundle, entrypoints
     from reprune.data.datasets import Data
-    from reprune.pruning.graph import analyze
+    from reprune.pruning.graph.analyze import analyze
 
     entrypoints.use_code(workload.code)
     model = bundle.build(workload.model, key="model")

@@ -14,7 +14,7 @@ from reprune.hardware.operators import OperatorShape
 from reprune.planning.knapsack import COARSE_BUCKETS, InfeasibleError, solve
 from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity.curves import Sensitivity
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.selection import rounded, widths_at_ratio
 
 STEPS = 64

@@ -10,7 +10,7 @@ from reprune.planning.front import Alternative, make_front
 from reprune.planning.knapsack import InfeasibleError, Solution
 from reprune.planning.planner import Budget, Planner, Widths
 from reprune.planning.sensitivity.curves import Sensitivity
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
 
 ROUNDS = 5
 CLOSE = 0.93

@@ -13,7 +13,7 @@ from reprune.planning.knapsack import ROUNDING, InfeasibleError, Solution
 from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.whole_graph import WholeGraph
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.reached import held_back
 from reprune.quantity import LatencyLimit, SizeLimit
 

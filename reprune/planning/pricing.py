@@ -13,7 +13,7 @@ from reprune.hardware.operators import Operator, OperatorShape, example_batch
 from reprune.planning.charges import charges
 from reprune.planning.problem import Cost, Problem
 from reprune.planning.sensitivity.curves import Sensitivity
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
 
 FLOAT_BYTES = 4
 MOST_WIDTHS = 16

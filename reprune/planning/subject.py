@@ -28,8 +28,8 @@ from reprune.planning.sensitivity.measuring import analyze_sensitivity
 from reprune.planning.sensitivity.memory import Memory
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning.criteria import score
-from reprune.pruning.graph import analyze
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.iterative import best_cells, first_batches
 from reprune.pruning.selection import cut
 from reprune.store.base import Store

@@ -10,8 +10,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from reprune.errors import InputError
-from reprune.pruning.capture import as_call, evaluating, tensors_of
-from reprune.pruning.groups import Analysis, Group, Member
+from reprune.pruning.graph.analysis import Analysis, Group, Member
+from reprune.pruning.graph.capture import as_call, evaluating, tensors_of
 
 Loss = Callable[[Any, Any], Tensor]
 Batches = Iterable[tuple[Any, Any]]

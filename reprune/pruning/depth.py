@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from reprune.errors import InputError, PruningError
 from reprune.pruning import oracle, surgery
-from reprune.pruning.capture import as_call, evaluating, tensors_of
+from reprune.pruning.graph.capture import as_call, evaluating, tensors_of
 from reprune.pruning.recipe import Recipe
 
 

@@ -11,8 +11,8 @@ from reprune.errors import InputError
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.criteria import score
-from reprune.pruning.graph import analyze
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.pace import Pace
 from reprune.pruning.progress import Cutting, Progress, State
 from reprune.pruning.recipe import Recipe

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from reprune import words
 from reprune.errors import PruningError
-from reprune.pruning.capture import tensors_of
+from reprune.pruning.graph.capture import tensors_of
 from reprune.pruning.reached import enforce, missed
 
 Masks = dict[str, Tensor]

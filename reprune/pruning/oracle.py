@@ -13,9 +13,9 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from reprune.errors import PruningError
-from reprune.pruning.capture import as_call, evaluating, fed
-from reprune.pruning.flow import Reduction
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.capture import as_call, evaluating, fed
+from reprune.pruning.graph.flow import Reduction
 
 RELATIVE_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 6e-2, torch.float16: 1e-2}
 WHOLE = ("layer_norm", "rms_norm", "group_norm", "batch_norm", "instance_norm")

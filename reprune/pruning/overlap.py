@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from reprune.pruning.groups import Analysis, Group
+from reprune.pruning.graph.analysis import Analysis, Group
 from reprune.pruning.recipe import Recipe
 
 

@@ -8,8 +8,8 @@ from math import prod
 
 from reprune import words
 from reprune.errors import PruningError, RepruneWarning
-from reprune.pruning.counts import counts
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.counts import counts
 
 ENOUGH = 0.5
 """A request is missed if less than this share of it was reached."""

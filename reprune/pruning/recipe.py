@@ -8,7 +8,7 @@ from torch import nn
 
 from reprune import textfile
 from reprune.errors import InputError, PruningError, first_line
-from reprune.pruning.capture import tensors_of
+from reprune.pruning.graph.capture import tensors_of
 
 FORMAT: Literal[1] = 1
 Size = int | tuple[int, ...]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprune.errors import InputError
-from reprune.pruning.capture import as_call, evaluating, tensors_of
+from reprune.pruning.graph.capture import as_call, evaluating, tensors_of
 from reprune.pruning.recipe import Recipe
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d

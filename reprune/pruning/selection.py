@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from reprune.errors import PruningError
 from reprune.pruning import oracle, surgery
 from reprune.pruning.criteria import Batches, Criterion, Loss, mean_normalized, score
-from reprune.pruning.graph import analyze
-from reprune.pruning.groups import Analysis
-from reprune.pruning.naming import exactly, find
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.graph.group_names import exactly, find
 from reprune.pruning.reached import Asked
 from reprune.pruning.recipe import Recipe
 

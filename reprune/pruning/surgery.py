@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from reprune.errors import PruningError
-from reprune.pruning.attributes import attribute_edits
-from reprune.pruning.capture import tensors_of
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.capture import tensors_of
+from reprune.pruning.graph.module_attributes import attribute_edits
 from reprune.pruning.recipe import Recipe, Slice
 from reprune.pruning.sliced import Sliced, selected
 

@@ -1,7 +1,7 @@
 """An analysis as a person reads it in a terminal or a notebook."""
 
-from reprune.pruning.counts import counts
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.counts import counts
 
 MOST_GROUPS, MOST_FROZEN = 40, 12
 

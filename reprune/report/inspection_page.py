@@ -1,8 +1,8 @@
 """The page of an inspection: what of a model can be cut, what is coupled with what, and what stays whole and why."""
 
 from reprune import words
-from reprune.pruning.counts import Counts, counts
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.counts import Counts, counts
 from reprune.pruning.table import amount
 from reprune.report.html import Note, Section, Table, Tile, Tiles, page
 from reprune.report.plots import coupling

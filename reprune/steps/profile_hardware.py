@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reprune.hardware import profiles
 from reprune.hardware.target import Target
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.report import hardware_pages
 from reprune.step import Step
 

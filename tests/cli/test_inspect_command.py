@@ -120,7 +120,7 @@ def test_help_teaches_with_an_example():
 
 
 def test_a_model_that_cannot_be_cut_has_a_page_too():
-    from reprune.pruning.graph import analyze
+    from reprune.pruning.graph.analyze import analyze
     from reprune.report import inspection_page
 
     for model in (nn.Linear(4, 2), nn.ReLU()):

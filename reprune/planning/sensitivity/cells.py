@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reprune.planning.sensitivity.curves import Curve, CurvePoint
 from reprune.planning.sensitivity.sampling import Estimate, Sample
-from reprune.pruning.groups import Group
+from reprune.pruning.graph.analysis import Group
 
 RATIOS = tuple(np.arange(1, 10) / 10)
 """Shares of a group's cells that go, at which its curve has points."""

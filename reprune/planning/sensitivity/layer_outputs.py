@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reprune.pruning.couplings import Labels
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.union_find import Labels
 from reprune.pruning.oracle import ZeroedOut
 
 

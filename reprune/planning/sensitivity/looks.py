@@ -14,8 +14,8 @@ from reprune.planning.sensitivity.chunks import Batch, Chunk, chunks
 from reprune.planning.sensitivity.gates import gate_gradients
 from reprune.planning.sensitivity.sampling import Sample
 from reprune.planning.sensitivity.suffix import SuffixRunner
-from reprune.pruning.capture import leaves
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.capture import leaves
 
 RESOLUTION = 0.01
 """A measurement ends when its interval leaves 0 out, or when half of it is this share of the median group's loss at its

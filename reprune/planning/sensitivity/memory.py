@@ -12,8 +12,8 @@ from torch.utils import _pytree as pytree
 from reprune import digest
 from reprune.planning.sensitivity.cells import Cells, default_widths
 from reprune.planning.sensitivity.curves import Curve, Sensitivity
-from reprune.pruning.capture import tensors_of
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.capture import tensors_of
 from reprune.store.base import Store
 
 SAME_CUT = 0.8

@@ -18,8 +18,8 @@ from torch.utils import _pytree as pytree
 from reprune.errors import PruningError
 from reprune.planning.sensitivity.dataflow import Dataflow
 from reprune.planning.sensitivity.layer_outputs import layer_outputs
-from reprune.pruning.capture import as_call, capture, evaluating, leaves, tensors_of
-from reprune.pruning.groups import Analysis
+from reprune.pruning.graph.analysis import Analysis
+from reprune.pruning.graph.capture import as_call, capture, evaluating, leaves, tensors_of
 from reprune.pruning.oracle import ZeroedOut, cells_of, difference
 
 Values = dict[fx.Node, Any]

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Patch
 
 from reprune import words
-from reprune.pruning.groups import Analysis, Group, Operator
+from reprune.pruning.graph.analysis import Analysis, Group, Operator
 from reprune.report import theme
 from reprune.report.html import Figure
 from reprune.report.plots.latency import short

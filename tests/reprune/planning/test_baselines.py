@@ -13,7 +13,7 @@ from reprune.planning.plan import make_plan
 from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
 from reprune.pruning.criteria import score
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.selection import cut
 from reprune.quantity import LatencyLimit, SizeLimit
 

@@ -13,7 +13,7 @@ from reprune.onnx.export import export
 from reprune.planning.plan import make_plan
 from reprune.planning.sensitivity.measuring import analyze_sensitivity
 from reprune.planning.stopwatch import Stopwatch
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.selection import cut
 from reprune.quantity import LatencyLimit, SizeLimit
 

@@ -3,7 +3,7 @@ import copy
 import torch
 from torch.utils import _pytree as pytree
 
-from reprune.pruning.capture import as_call
+from reprune.pruning.graph.capture import as_call
 
 
 def outputs(model, inputs):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.selection import cut, prune
 from tests.reprune.pruning.helpers import assert_close, outputs, randomize, zeroed
 from tests.reprune.pruning.zoo import handmade, rearranged

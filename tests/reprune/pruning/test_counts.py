@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reprune.pruning.capture import as_call, evaluating
-from reprune.pruning.counts import counts
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.graph.capture import as_call, evaluating
+from reprune.pruning.graph.counts import counts
 from reprune.pruning.selection import prune
 from tests.reprune.pruning.zoo import ZOO
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from reprune.errors import InputError
 from reprune.pruning.criteria import CRITERIA, NEED_DATA, mean_normalized, score
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 
 
 def network():

@@ -8,8 +8,8 @@ import torch
 if find_spec("transformers") is None:
     pytest.skip("needs the transformers package", allow_module_level=True)
 
-from reprune.pruning.capture import as_call  # noqa: E402
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.graph.capture import as_call  # noqa: E402
 from reprune.pruning.selection import prune
 from reprune.pruning.surgery import replay  # noqa: E402
 from tests.reprune.pruning.helpers import assert_close, outputs, randomize  # noqa: E402

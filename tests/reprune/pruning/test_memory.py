@@ -5,8 +5,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdRef
 
-from reprune.pruning.graph import analyze
-from reprune.pruning.trials import Trials
+from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.graph.trial_pruning import Trials
 
 
 class Allocations(TorchDispatchMode):

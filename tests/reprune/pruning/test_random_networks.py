@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.selection import cut
 from tests.reprune.pruning.helpers import assert_close, outputs, randomize, zeroed
 from tests.reprune.pruning.zoo import pieces

@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import weight_norm
 import reprune
 from reprune.errors import PruningError
 from reprune.pruning import masks, schedules
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.reached import held_back, removed_share, shortfall
 from tests.reprune.pruning.helpers import randomize
 from tests.reprune.pruning.zoo import MORE, ZOO

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from reprune.errors import PruningError
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.selection import cut
 from reprune.pruning.surgery import replay

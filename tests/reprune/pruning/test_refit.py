@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from reprune.errors import InputError
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.refit import refit
 from reprune.pruning.selection import cut, prune
 from tests.reprune.pruning.helpers import assert_close, outputs

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from reprune.errors import PruningError
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.selection import cut, prune
 from tests.reprune.pruning.zoo import ZOO
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from reprune.pruning import oracle, trials
-from reprune.pruning.graph import analyze
+from reprune.pruning import oracle
+from reprune.pruning.graph import trial_pruning
+from reprune.pruning.graph.analyze import analyze
 
 
 class Stubborn(nn.Module):
@@ -60,8 +61,8 @@ def test_kinds_of_failure_cost_a_few_trials_each(runs):
 
 
 def test_an_analysis_stops_trying_and_keeps_whole_what_is_not_proven(runs):
-    model = chain(range(20, 20 + trials.SEARCH))
+    model = chain(range(20, 20 + trial_pruning.SEARCH))
     analysis = analyze(model, torch.randn(2, 8))
-    assert len(runs) < 1.5 * trials.SEARCH
-    assert trials.SPENT in analysis.whole
+    assert len(runs) < 1.5 * trial_pruning.SEARCH
+    assert trial_pruning.SPENT in analysis.whole
     assert {group.name for group in analysis.groups} <= {"0"}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.selection import cut
 from tests.reprune.pruning.helpers import assert_close, outputs, zeroed
 

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 import reprune
 from reprune.pruning import oracle
-from reprune.pruning.capture import as_call
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.graph.capture import as_call
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.selection import cut, prune
 from reprune.pruning.surgery import replay

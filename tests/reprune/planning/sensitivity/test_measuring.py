@@ -8,7 +8,7 @@ from reprune.errors import InputError
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.sensitivity.measuring import analyze_sensitivity
 from reprune.pruning.criteria import score
-from reprune.pruning.graph import analyze
+from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.selection import cut
 
 

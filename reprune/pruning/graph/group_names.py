@@ -5,7 +5,7 @@ import difflib
 from torch import fx
 
 from reprune.errors import PruningError
-from reprune.pruning.groups import Analysis, Group
+from reprune.pruning.graph.analysis import Analysis, Group
 
 
 def exactly(analysis: Analysis, name: str) -> Group:

@@ -6,9 +6,9 @@ from math import gcd
 
 import numpy as np
 
-from reprune.pruning.flow import Flow, Merge, module_of
-from reprune.pruning.layout import Factor, Layout
-from reprune.pruning.rules.registry import Call, Outcome, dimension, dimensions, rule
+from reprune.pruning.graph.flow import Flow, Merge, module_of
+from reprune.pruning.graph.layout import Factor, Layout
+from reprune.pruning.graph.rules.registry import Call, Outcome, dimension, dimensions, rule
 
 
 @rule(

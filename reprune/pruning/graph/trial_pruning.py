@@ -13,9 +13,9 @@ from torch import nn
 
 from reprune.errors import PruningError
 from reprune.pruning import oracle, surgery
-from reprune.pruning.attributes import readable
-from reprune.pruning.capture import refused, tensors_of
-from reprune.pruning.groups import Analysis, Edit, Group, Reading
+from reprune.pruning.graph.analysis import Analysis, Edit, Group, Reading
+from reprune.pruning.graph.capture import refused, tensors_of
+from reprune.pruning.graph.module_attributes import readable
 
 SEED = 20_240_229
 FAILURES = (RuntimeError, IndexError, ValueError, TypeError, AssertionError, ArithmeticError, AttributeError, KeyError)

@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from reprune.pruning.couplings import Labels
+from reprune.pruning.graph.union_find import Labels
 
 
 @dataclass(frozen=True, eq=False)

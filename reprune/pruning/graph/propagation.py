@@ -8,11 +8,21 @@ from torch import fx, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils import _pytree as pytree
 
-from reprune.pruning.capture import Capture, tensors_of
-from reprune.pruning.flow import Flow, Site
-from reprune.pruning.layout import Factor, Layout
-from reprune.pruning.rules import attention, elementwise, experts, linear, norm, positional, recurrent, reduce, shape
-from reprune.pruning.rules.registry import RULES, Call
+from reprune.pruning.graph.capture import Capture, tensors_of
+from reprune.pruning.graph.flow import Flow, Site
+from reprune.pruning.graph.layout import Factor, Layout
+from reprune.pruning.graph.rules import (
+    attention,
+    elementwise,
+    experts,
+    linear,
+    norm,
+    positional,
+    recurrent,
+    reduce,
+    shape,
+)
+from reprune.pruning.graph.rules.registry import RULES, Call
 
 assert (
     attention and elementwise and experts and linear and norm and positional and recurrent and reduce and shape

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import fx
 
-from reprune.pruning.couplings import Labels
-from reprune.pruning.flow import Flow, Weighing
-from reprune.pruning.layout import Layout, grouped, ungrouped
-from reprune.pruning.rules.registry import Call, Outcome, rule
+from reprune.pruning.graph.flow import Flow, Weighing
+from reprune.pruning.graph.layout import Layout, grouped, ungrouped
+from reprune.pruning.graph.rules.registry import Call, Outcome, rule
+from reprune.pruning.graph.union_find import Labels
 
 
 @rule("linear")

@@ -1,8 +1,8 @@
 """Scaled dot-product attention: whole heads, key-value heads shared by groups of query heads."""
 
-from reprune.pruning.flow import Flow
-from reprune.pruning.layout import Layout, grouped
-from reprune.pruning.rules.registry import Call, Outcome, rule
+from reprune.pruning.graph.flow import Flow
+from reprune.pruning.graph.layout import Layout, grouped
+from reprune.pruning.graph.rules.registry import Call, Outcome, rule
 
 
 @rule("scaled_dot_product_attention")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from torch import fx
 
-from reprune.pruning.couplings import Couplings, Labels
-from reprune.pruning.layout import Factor, Layout, reshaped
+from reprune.pruning.graph.layout import Factor, Layout, reshaped
+from reprune.pruning.graph.union_find import Couplings, Labels
 
 Letters = Sequence[str]
 

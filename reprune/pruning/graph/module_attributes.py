@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from reprune.pruning.flow import Site
-from reprune.pruning.groups import Analysis, Edit, Reading
+from reprune.pruning.graph.analysis import Analysis, Edit, Reading
+from reprune.pruning.graph.flow import Site
 from reprune.pruning.recipe import AttributeEdit, Size, Slice
 
 Shape = tuple[int, ...]

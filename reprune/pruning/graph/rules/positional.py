@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from reprune.pruning.flow import Flow
-from reprune.pruning.layout import Factor, Layout
-from reprune.pruning.rules.registry import Call, Outcome, dimension, dimensions, rule
+from reprune.pruning.graph.flow import Flow
+from reprune.pruning.graph.layout import Factor, Layout
+from reprune.pruning.graph.rules.registry import Call, Outcome, dimension, dimensions, rule
 
 WHY = "addresses indices by number"
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import fx
 
-from reprune.pruning.capture import Capture
-from reprune.pruning.couplings import Labels
-from reprune.pruning.flow import Flow, Weighing
-from reprune.pruning.groups import Frozen, Group, Member, Operator
-from reprune.pruning.layout import Layout
+from reprune.pruning.graph.analysis import Frozen, Group, Member, Operator
+from reprune.pruning.graph.capture import Capture
+from reprune.pruning.graph.flow import Flow, Weighing
+from reprune.pruning.graph.layout import Layout
+from reprune.pruning.graph.union_find import Labels
 
 Place = tuple[str, int]
 """A dimension of a tensor."""

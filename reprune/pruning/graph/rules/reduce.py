@@ -1,8 +1,8 @@
 """Reductions over dimensions, and pooling over space."""
 
-from reprune.pruning.flow import Flow
-from reprune.pruning.layout import Layout
-from reprune.pruning.rules.registry import Call, Outcome, dimension, dimensions, rule
+from reprune.pruning.graph.flow import Flow
+from reprune.pruning.graph.layout import Layout
+from reprune.pruning.graph.rules.registry import Call, Outcome, dimension, dimensions, rule
 
 
 @rule(
@@ -26,7 +26,7 @@ from reprune.pruning.rules.registry import Call, Outcome, dimension, dimensions,
 def reduce(flow: Flow, call: Call) -> Outcome:
     """Reduce dimensions: what a cut removes no longer takes part."""
     if len(call.tensors()) == 2:  # max(a, b)
-        from reprune.pruning.rules.elementwise import elementwise
+        from reprune.pruning.graph.rules.elementwise import elementwise
 
         return elementwise(flow, call)
     name, x = call.tensors()[0]

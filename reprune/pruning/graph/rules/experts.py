@@ -2,9 +2,9 @@
 
 from torch import fx
 
-from reprune.pruning.flow import Alignment, Flow
-from reprune.pruning.layout import Layout
-from reprune.pruning.rules.registry import Call, Outcome, rule
+from reprune.pruning.graph.flow import Alignment, Flow
+from reprune.pruning.graph.layout import Layout
+from reprune.pruning.graph.rules.registry import Call, Outcome, rule
 
 ALIGNED_BYTES = 16
 """The kernels of ``grouped_mm`` refuse rows that do not start at a multiple of this."""

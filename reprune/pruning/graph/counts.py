@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from reprune.pruning.groups import Analysis, Group
+from reprune.pruning.graph.analysis import Analysis, Group
 
 
 @dataclass(frozen=True)

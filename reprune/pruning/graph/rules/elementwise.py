@@ -1,8 +1,8 @@
 """Operators that act on each element, or on elements at the same place in several tensors."""
 
-from reprune.pruning.flow import Flow
-from reprune.pruning.layout import Layout
-from reprune.pruning.rules.registry import Call, Outcome, rule
+from reprune.pruning.graph.flow import Flow
+from reprune.pruning.graph.layout import Layout
+from reprune.pruning.graph.rules.registry import Call, Outcome, rule
 
 UNTAGGED = """
     dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout bernoulli rrelu rrelu_with_noise
@@ -56,7 +56,7 @@ def prelu(flow: Flow, call: Call) -> Outcome:
 @rule("glu")
 def glu(flow: Flow, call: Call) -> Outcome:
     """A gated linear unit multiplies the first half of a dimension by a function of the second."""
-    from reprune.pruning.rules.shape import parts
+    from reprune.pruning.graph.rules.shape import parts
 
     x = call.layout("self")
     half = x.shape[call["dim"]] // 2

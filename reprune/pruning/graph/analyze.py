@@ -11,14 +11,14 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from reprune.errors import PruningError
-from reprune.pruning.capture import Capture, capture, tensors_of
-from reprune.pruning.couplings import Labels
-from reprune.pruning.flow import Flow, Merge, Weighing, module_of
-from reprune.pruning.groups import Analysis, Edit, Reading
-from reprune.pruning.layout import Layout
-from reprune.pruning.propagate import propagate, tracked
-from reprune.pruning.resolve import operators, resolve
-from reprune.pruning.trials import Trials
+from reprune.pruning.graph.analysis import Analysis, Edit, Reading
+from reprune.pruning.graph.capture import Capture, capture, tensors_of
+from reprune.pruning.graph.flow import Flow, Merge, Weighing, module_of
+from reprune.pruning.graph.grouping import operators, resolve
+from reprune.pruning.graph.layout import Layout
+from reprune.pruning.graph.propagation import propagate, tracked
+from reprune.pruning.graph.trial_pruning import Trials
+from reprune.pruning.graph.union_find import Labels
 
 
 def analyze(model: nn.Module, example_inputs: Any) -> Analysis:

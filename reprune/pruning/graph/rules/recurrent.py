@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from reprune.pruning.couplings import Labels
-from reprune.pruning.flow import Flow
-from reprune.pruning.layout import Factor, Layout, grouped
-from reprune.pruning.rules.registry import Call, Outcome, rule
+from reprune.pruning.graph.flow import Flow
+from reprune.pruning.graph.layout import Factor, Layout, grouped
+from reprune.pruning.graph.rules.registry import Call, Outcome, rule
+from reprune.pruning.graph.union_find import Labels
 
 
 @rule("lstm", "gru", "rnn_tanh", "rnn_relu")

@@ -1,8 +1,8 @@
 """Normalisations: channels coupled to scales, shifts and running statistics, some of them mixed across channels."""
 
-from reprune.pruning.flow import Flow
-from reprune.pruning.layout import Layout, grouped
-from reprune.pruning.rules.registry import Call, Outcome, dimension, rule
+from reprune.pruning.graph.flow import Flow
+from reprune.pruning.graph.layout import Layout, grouped
+from reprune.pruning.graph.rules.registry import Call, Outcome, dimension, rule
 
 
 @rule("batch_norm", "instance_norm", "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from reprune.pruning.capture import Capture
-from reprune.pruning.couplings import Labels
-from reprune.pruning.flow import Flow
+from reprune.pruning.graph.capture import Capture
+from reprune.pruning.graph.flow import Flow
+from reprune.pruning.graph.union_find import Labels
 
 Edit = tuple[str, str]
 """Path of a module and name of one of its attributes."""

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from reprune.pruning.flow import Flow
-from reprune.pruning.layout import Layout
+from reprune.pruning.graph.flow import Flow
+from reprune.pruning.graph.layout import Layout
 
 Outcome = Layout | list[Any] | None
 

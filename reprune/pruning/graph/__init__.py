@@ -1,0 +1,1 @@
+"""Find the coupled channels of a model on its exported graph."""

@@ -1,1 +1,0 @@
-"""How each ATen operator moves labels. An operator without a rule freezes what it touches."""
