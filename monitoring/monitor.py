@@ -7,9 +7,9 @@ from collections import Counter
 from reprune.errors import RepruneError
 from reprune.monitoring import webhook
 from reprune.registry.history import History
+from reprune.registry.manifest import Version
 from reprune.registry.registry import Registry
-from reprune.registry.version import Version
-from reprune.store.base import Store
+from reprune.storage.base import Store
 from reprune.watch.clock import SteadyClock
 from reprune.watch.exposition import Snapshot
 from reprune.watch.progress import Progress

@@ -24,7 +24,7 @@ _PLACES = {
     "analyze": "reprune.pruning.graph.analyze",
     "champion": "reprune.champions",
     "load": "reprune.bundle",
-    "open_store": "reprune.store.opening",
+    "open_store": "reprune.storage.uri",
     "prune": "reprune.pruning.selection",
     "replay": "reprune.pruning.surgery",
     "save": "reprune.bundle",

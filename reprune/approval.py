@@ -9,8 +9,8 @@ from reprune.gate import serving
 from reprune.gate.verdict import Verdict
 from reprune.hardware.target import Target
 from reprune.registry.history import Canary, Champion
+from reprune.registry.manifest import Version
 from reprune.registry.registry import Registry
-from reprune.registry.version import Version
 
 VERDICT = "verdict.json"
 REQUESTS = "requests.npz"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from reprune.errors import InputError
 from reprune.hardware.target import Target
 from reprune.registry.history import Champion
+from reprune.registry.manifest import Version
 from reprune.registry.registry import Registry
-from reprune.registry.version import Version
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from reprune import bundle
 from reprune.errors import InputError, IntegrityError, PruningError, RepruneError
-from reprune.store.base import NotFoundError, Store
-from reprune.store.opening import fetch_file
+from reprune.storage.base import NotFoundError, Store
+from reprune.storage.uri import fetch_file
 from reprune.training.fit import seed_everything
 from reprune.workload.contract import Workload
 

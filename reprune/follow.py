@@ -11,8 +11,8 @@ from pathlib import Path
 
 from reprune.errors import InputError, RepruneError
 from reprune.registry.history import Champion
+from reprune.registry.manifest import Version
 from reprune.registry.registry import Registry
-from reprune.registry.version import Version
 
 log = logging.getLogger(__name__)
 

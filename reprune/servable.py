@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from reprune.champions import ONNX, fetch_champion
 from reprune.errors import InputError
 from reprune.registry.registry import Registry, workloads
-from reprune.store.base import Store
-from reprune.store.opening import fetch_file
+from reprune.storage.base import Store
+from reprune.storage.uri import fetch_file
 
 DESCRIPTION = "bundle.json"
 """What makes a folder a bundle; `reprune.bundle` says so too, but brings torch along."""

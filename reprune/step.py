@@ -16,8 +16,8 @@ from reprune import entrypoints, packing, versions
 from reprune.errors import Evicted, RepruneError
 from reprune.events import VARIABLE, WATCHER, Events, is_asked_to_stop
 from reprune.registry.registry import Registry
-from reprune.store.base import Store
-from reprune.store.opening import open_store
+from reprune.storage.base import Store
+from reprune.storage.uri import open_store
 from reprune.workload.contract import Workload
 from reprune.workload.reading import parse
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from reprune.data.datasets import Data
     from reprune.data.tasks import Task
-    from reprune.training.checkpoint import Checkpoints
+    from reprune.storage.checkpoints import Checkpoints
 
 METRICS_FOLDER = "REPRUNE_METRICS_FOLDER"
 """Environment variable with the folder that metrics are written to when there is no Pushgateway."""
@@ -133,7 +133,7 @@ class Step:
 
     def checkpoints(self, key: str) -> "Checkpoints":
         """The checkpoints of the work that a digest names."""
-        from reprune.training.checkpoint import Checkpoints
+        from reprune.storage.checkpoints import Checkpoints
 
         return Checkpoints(self.store, self.workload.name, key)
 

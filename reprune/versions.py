@@ -7,7 +7,7 @@ import re
 
 from reprune import __version__
 from reprune.errors import InputError, IntegrityError, StoreError
-from reprune.store.base import NotFoundError, Store
+from reprune.storage.base import NotFoundError, Store
 
 PIPELINE = "REPRUNE_PIPELINE_VERSION"
 """Environment variable of a step with the version that its pipeline was compiled by."""

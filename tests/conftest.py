@@ -118,7 +118,7 @@ def s3(request, monkeypatch):
 @pytest.fixture(params=["folder", "moto", "given"])
 def store(request, monkeypatch, tmp_path_factory):
     """Each kind of store, empty."""
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
 
     if request.param == "folder":
         yield open_store(tmp_path_factory.mktemp("folder") / "store")

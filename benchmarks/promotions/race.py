@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from reprune.registry.registry import Registry
-from reprune.store.base import Store
-from reprune.store.opening import open_store
+from reprune.storage.base import Store
+from reprune.storage.uri import open_store
 
 PROMOTIONS = 200
 PROCESSES = 20
@@ -29,7 +29,7 @@ import json, sys, threading, time
 from pathlib import Path
 from reprune.errors import ConflictError
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 uri, workload, signal, retry, *versions = sys.argv[1:]
 seen = Registry(open_store(uri), workload).champion()

@@ -21,7 +21,7 @@ from reprune.data.datasets import Batch, Data
 from reprune.data.model_io import call
 from reprune.planning.plan import Plan
 from reprune.planning.subject import Subject
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.training.distillation import Distillation
 from reprune.training.evaluate import losses, scores
 from reprune.training.fit import Settings, fit, seed_everything

@@ -22,7 +22,7 @@ import yaml
 import benchmarks
 from benchmarks.records import Records
 from reprune.step import read_records
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.workload import reading
 
 HERE = Path(__file__).resolve().parent

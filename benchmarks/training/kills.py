@@ -18,8 +18,8 @@ from benchmarks.training import killable_process
 from reprune import bundle, digest
 from reprune.data import tasks
 from reprune.data.datasets import Data
-from reprune.store.opening import open_store
-from reprune.training.checkpoint import Checkpoints
+from reprune.storage.checkpoints import Checkpoints
+from reprune.storage.uri import open_store
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
 from reprune.workload.reading import load

@@ -31,8 +31,8 @@ from reprune.pruning.iterative import Limits, Loop, Parts, first_batches
 from reprune.pruning.pace import Fixed
 from reprune.pruning.progress import Progress
 from reprune.pruning.rounds import Judgement, Measured
-from reprune.store.opening import open_store
-from reprune.training.checkpoint import Checkpoints
+from reprune.storage.checkpoints import Checkpoints
+from reprune.storage.uri import open_store
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
 from reprune.workload import reading

@@ -22,9 +22,9 @@ import torch
 from reprune import bundle, digest
 from reprune.data import tasks
 from reprune.data.datasets import Data
-from reprune.store.opening import open_store
+from reprune.storage.checkpoints import Checkpoints
+from reprune.storage.uri import open_store
 from reprune.training import accumulation, evaluate, loop
-from reprune.training.checkpoint import Checkpoints
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
 from reprune.workload.reading import load

@@ -3,7 +3,7 @@
 from typing import Any
 
 from reprune.step import read_records
-from reprune.store.base import Store
+from reprune.storage.base import Store
 
 LAST = "gate"
 """The step that every run which trained and pruned comes to."""

@@ -12,7 +12,7 @@ from reprune.data.model_io import feed
 from reprune.hardware.benchmark import Benchmark, compare
 from reprune.hardware.target import Target, machine
 from reprune.planning.subject import Subject
-from reprune.store.base import Store
+from reprune.storage.base import Store
 
 SECONDS = 8.0
 """Time for the rounds of all variants together."""

@@ -125,7 +125,7 @@ def _files(
     """Return ONNX files by the names that they have in the table, all different."""
     from reprune.hardware.benchmark import CONTROL
     from reprune.servable import onnx_file
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
 
     opened = open_store(store)
     short = [Path(it).name.removesuffix(".onnx") or it for it in references]

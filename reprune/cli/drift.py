@@ -172,7 +172,7 @@ def _files(
     reference: str, window: str, policy: "DriftPolicy", ignore: list[str], store: str, scratch: Path
 ) -> "Comparison":
     from reprune.drift import standalone
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
 
     return standalone.compare(reference, window, policy, store=open_store(store), scratch=scratch, ignore=ignore)
 
@@ -181,7 +181,7 @@ def _production(
     name: str, window: str | None, rate: float | None, watch: list[str] | None, store: str, scratch: Path
 ) -> "Comparison":
     from reprune.drift import standalone
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
     from reprune.workload import reading
 
     loaded = reading.load(name)
@@ -196,7 +196,7 @@ def _log(name: str, log: str, shards: int, rate: float | None, watch: list[str] 
     from reprune.drift.verdict import DriftReport
     from reprune.pipelines import local
     from reprune.step import read_records
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
     from reprune.workload import reading
 
     loaded = reading.load(name)

@@ -59,7 +59,7 @@ def gate(
 
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
     from reprune.workload import reading
 
     use_endpoint(endpoint_url)

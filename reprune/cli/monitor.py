@@ -69,7 +69,7 @@ def monitor(
     Example: reprune monitor digits --start local
     """
     from reprune import entrypoints
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
     from reprune.workload import reading
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

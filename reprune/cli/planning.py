@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reprune.planning.plan import Plan
     from reprune.planning.sensitivity.curves import Sensitivity
     from reprune.planning.subject import Subject
-    from reprune.store.base import Store
+    from reprune.storage.base import Store
 
 WorkloadArgument = Annotated[
     str, typer.Argument(help="A shipped workload (digits, breast-cancer, stdlib-text) or a YAML file.")
@@ -173,7 +173,7 @@ def prepared(
     if given:
         loaded = loaded.replace(budget=loaded.budget.model_dump(mode="json") | given)
     use_endpoint(endpoint_url)
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
 
     opened = open_store(store)
     opened.check(write=True)

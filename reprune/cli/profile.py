@@ -47,7 +47,7 @@ def profile(
     if not 0.5 <= seconds <= 3600:
         raise InputError(f"--seconds: {seconds:g} is out of range.", "Give 0.5 to 3600.")
     terminal.check_writable(html, "--html")
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
     from reprune.workload import reading
 
     loaded = reading.load(workload)

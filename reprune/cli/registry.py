@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from reprune.registry.manifest import Version
     from reprune.registry.registry import Registry
-    from reprune.registry.version import Version
-    from reprune.store.base import Store
+    from reprune.storage.base import Store
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON in place of tables.")]
 WorkloadArgument = Annotated[str, typer.Argument(help="Name of the workload, as `reprune models` lists it.")]
@@ -206,7 +206,7 @@ def _user() -> str:
 
 
 def _open(store: str, endpoint_url: str | None) -> "Store":
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
 
     use_endpoint(endpoint_url)
     opened = open_store(store)

@@ -85,7 +85,7 @@ def run(
     Example with drift: reprune run digits --split production=reprune.workloads.digits.data:rotated
     """
     started = time.perf_counter()
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
     from reprune.workload import reading
 
     if image and runner is Runner.local:

@@ -47,7 +47,7 @@ def follow(
 
     from reprune.follow import Follower
     from reprune.registry.registry import Registry
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     use_endpoint(endpoint_url)
@@ -99,7 +99,7 @@ def deploy(
     Example: reprune deploy digits --canary 10 --namespace serving --store s3://models/reprune
     """
     from reprune.registry.registry import Registry
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
 
     use_endpoint(endpoint_url)
     opened = open_store(store)

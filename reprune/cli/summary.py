@@ -9,7 +9,7 @@ from reprune.step import record_prefix
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reprune.store.base import Store
+    from reprune.storage.base import Store
     from reprune.workload.contract import Workload
 
 COLUMNS = ("parameters", "size", "p50", "p95")

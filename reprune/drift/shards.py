@@ -14,7 +14,7 @@ from reprune.drift.policy import DriftPolicy
 from reprune.drift.summary import Summary, merge
 from reprune.drift.verdict import DriftReport
 from reprune.drift.windows import Read
-from reprune.store.base import Store
+from reprune.storage.base import Store
 
 
 def champions_reference(workload: str, policy: DriftPolicy, *, store: Store, scratch: Path) -> Summary:

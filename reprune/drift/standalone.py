@@ -13,8 +13,8 @@ from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport
 from reprune.errors import InputError
 from reprune.registry.registry import Registry, workloads
-from reprune.store.base import Store
-from reprune.store.opening import fetch_file
+from reprune.storage.base import Store
+from reprune.storage.uri import fetch_file
 from reprune.workload.contract import Workload
 
 REFERENCE = "reference.safetensors"

@@ -36,7 +36,7 @@ from reprune.drift.policy import LATE
 from reprune.drift.summary import Summary, framed, summarize
 from reprune.drift.table import CLASSES, UNWATCHED, Categories, Chunk, Values, agreement, group_of
 from reprune.errors import InputError
-from reprune.store.opening import fetch_file, open_store
+from reprune.storage.uri import fetch_file, open_store
 
 LABELS = "labels"
 """How files of late labels begin."""

@@ -16,7 +16,7 @@ from reprune.hardware.benchmark import Benchmark
 from reprune.hardware.session import open_session
 from reprune.onnx.parity import Parity, compare
 from reprune.servable import DESCRIPTION, onnx_file
-from reprune.store.base import Store
+from reprune.storage.base import Store
 from reprune.workload.contract import Evaluation, Workload
 
 PARITY_EXAMPLES = 512

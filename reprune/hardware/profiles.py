@@ -13,7 +13,7 @@ from reprune.hardware.load import Load, LoadMeter
 from reprune.hardware.operators import Operator, OperatorShape, example_batch
 from reprune.hardware.profile import profile
 from reprune.hardware.target import Machine, Target, machine
-from reprune.store.base import Entry, NotFoundError, Store
+from reprune.storage.base import Entry, NotFoundError, Store
 
 MOST_POINTS = 40_000
 """Latencies kept of one machine and target, about 1.5 MB; those of operators used longest ago go first."""

@@ -32,7 +32,7 @@ from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.iterative import best_cells, first_batches
 from reprune.pruning.selection import cut
-from reprune.store.base import Store
+from reprune.storage.base import Store
 from reprune.training.fit import seed_everything
 from reprune.workload.contract import Workload
 

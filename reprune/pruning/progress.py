@@ -9,7 +9,7 @@ from torch import nn
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.rounds import Measured, Round
 from reprune.pruning.surgery import replay
-from reprune.training.checkpoint import Checkpoints
+from reprune.storage.checkpoints import Checkpoints
 
 ROUNDS, CUT, BEST = "rounds", "cut", "best"
 """Names of the checkpoints: the model that the next round starts from; that round's cut; the best round's model."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from reprune.errors import ConflictError, InputError
 from reprune.registry.history import Canary, Champion, History, Move
-from reprune.store.base import Entry, NotFoundError, Store
+from reprune.storage.base import Entry, NotFoundError, Store
 
 ROOT = "registry"
 POINTER = "champion.json"

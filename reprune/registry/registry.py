@@ -7,8 +7,8 @@ from typing import TypeVar
 from reprune.errors import ConflictError, InputError, IntegrityError, RetiredError
 from reprune.registry.history import Canary, Champion, History
 from reprune.registry.ledger import ROOT, WORKLOAD
-from reprune.registry.versions import REFERENCE, Versions
-from reprune.store.base import Store
+from reprune.registry.version_store import REFERENCE, Versions
+from reprune.storage.base import Store
 
 Found = TypeVar("Found")
 

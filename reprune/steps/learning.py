@@ -12,8 +12,8 @@ from reprune.data.tasks import Task
 from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.rounds import Judgement
 from reprune.step import Step
+from reprune.storage.checkpoints import Checkpoints
 from reprune.training import lesson
-from reprune.training.checkpoint import Checkpoints
 from reprune.training.evaluate import scores
 from reprune.training.fit import Settings
 from reprune.training.history import Epoch, History, Incident

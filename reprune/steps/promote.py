@@ -16,7 +16,7 @@ from reprune.hardware.session import open_session
 from reprune.registry.retention import retire
 from reprune.step import Step
 from reprune.steps.benchmark import QUANTIZED
-from reprune.training import checkpoint
+from reprune.storage import checkpoints
 
 REQUESTED = 8
 """Requests that are recorded with each version."""
@@ -53,7 +53,7 @@ def run(step: Step, *, candidate: Path, exported: Path, verdict: Path, report: P
     if not waits:
         approve(step.registry, version.id, by=f"run {step.run}")
         _retire(step)
-    checkpoint.clear(step.store, step.workload.name)
+    checkpoints.clear(step.store, step.workload.name)
     step.record = {"version": version.id, "waits": waits}
     name = step.workload.name
     step.summary = (

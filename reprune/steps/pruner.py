@@ -23,7 +23,7 @@ from reprune.pruning.rounds import Judgement, Measured, Round
 from reprune.pruning.surgery import replay
 from reprune.step import Step
 from reprune.steps import learning
-from reprune.training.checkpoint import Checkpoints
+from reprune.storage.checkpoints import Checkpoints
 from reprune.training.history import Epoch
 from reprune.warm_start import Former, FormerModel, WarmStart, shortened
 from reprune.words import clock, score

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from reprune.gate.verdict import Verdict
 from reprune.step import Step
-from reprune.training import checkpoint
+from reprune.storage import checkpoints
 
 
 def run(step: Step, *, verdict: Path) -> None:
     """Leave the champion as it is, and the reasons in the step's record."""
     judged = Verdict.model_validate_json(verdict.read_text())
-    checkpoint.clear(step.store, step.workload.name)
+    checkpoints.clear(step.store, step.workload.name)
     champion = step.registry.champion()
     step.record = {"reasons": judged.reasons(), "champion": champion.version if champion else None}
     count = len(judged.reasons())

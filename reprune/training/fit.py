@@ -8,10 +8,10 @@ from typing import Literal
 from torch import nn
 
 from reprune.data.datasets import Batch
+from reprune.storage.checkpoints import Checkpoints
 from reprune.training import distributed
 from reprune.training.accumulation import Loss
 from reprune.training.averaging import Average
-from reprune.training.checkpoint import Checkpoints
 from reprune.training.history import Epoch, History, Incident
 from reprune.training.loop import Loop
 from reprune.training.normalization import separate

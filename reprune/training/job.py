@@ -11,7 +11,7 @@ from reprune import bundle, entrypoints
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.events import Events
-from reprune.training.checkpoint import Checkpoints
+from reprune.storage.checkpoints import Checkpoints
 from reprune.training.fit import Settings
 from reprune.training.history import History
 from reprune.training.lesson import learn

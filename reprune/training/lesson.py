@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from reprune.data.datasets import Data
 from reprune.data.tasks import Task
-from reprune.training.checkpoint import Checkpoints
+from reprune.storage.checkpoints import Checkpoints
 from reprune.training.distillation import Distillation
 from reprune.training.evaluate import scores
 from reprune.training.fit import Settings, fit

@@ -11,9 +11,9 @@ from torch import nn
 
 from reprune.data.datasets import Batch, count, tensors
 from reprune.errors import InputError, StepError
+from reprune.storage.checkpoints import Checkpoints
 from reprune.training import random_state
 from reprune.training.accumulation import Loss, Stepper
-from reprune.training.checkpoint import Checkpoints
 from reprune.training.distributed import Group
 from reprune.training.guard import ROLLBACKS, Diverged
 from reprune.training.history import Epoch, History, Incident

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from pydantic import BaseModel
 
 from reprune.errors import RepruneError, StepError
-from reprune.store.base import Store
+from reprune.storage.base import Store
 from reprune.watch.orders import Answer, Judged, Order, Setup
 from reprune.workload.contract import Workload
 

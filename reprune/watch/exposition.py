@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from reprune.metrics import ChampionMetrics, Writer
 from reprune.registry.history import History
-from reprune.registry.version import Version
+from reprune.registry.manifest import Version
 from reprune.savings import estimate
 from reprune.watch.guard import REFUSALS, waiting_seconds
 from reprune.watch.policy import Source, windows_between_false_confirmations

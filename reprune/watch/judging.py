@@ -12,7 +12,7 @@ from reprune.drift.verdict import DriftReport
 from reprune.entrypoints import describe
 from reprune.errors import InputError, RepruneError
 from reprune.metrics import DRIFT_TESTS, DriftMetrics
-from reprune.store.base import Store
+from reprune.storage.base import Store
 from reprune.watch import labels, logs, together
 from reprune.watch.orders import Judged, Order, late
 from reprune.watch.state import Window

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from reprune.errors import InputError
-from reprune.store.base import NotFoundError, Store
+from reprune.storage.base import NotFoundError, Store
 from reprune.watch import logs
 
 if TYPE_CHECKING:

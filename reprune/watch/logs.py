@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from reprune.errors import InputError
-from reprune.store.base import Store
+from reprune.storage.base import Store
 
 if TYPE_CHECKING:
     import numpy as np

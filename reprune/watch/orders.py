@@ -9,7 +9,7 @@ from reprune.drift.policy import LATE, DriftPolicy
 from reprune.drift.verdict import Quality
 from reprune.errors import ConflictError, InputError, IntegrityError, RepruneError, StepError, StoreError
 from reprune.metrics import DriftMetrics
-from reprune.store.base import NotFoundError
+from reprune.storage.base import NotFoundError
 from reprune.watch.state import Window
 
 _KINDS = (InputError, StepError, StoreError, NotFoundError, ConflictError, IntegrityError)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from reprune.drift.verdict import Quality
 from reprune.errors import ConflictError, IntegrityError, StoreError
 from reprune.metrics import DriftMetrics
-from reprune.store.base import NotFoundError, Store
+from reprune.storage.base import NotFoundError, Store
 from reprune.watch.policy import Source, WatchPolicy
 
 ROOT = "monitor"

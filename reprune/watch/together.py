@@ -11,7 +11,7 @@ from reprune.drift.online import Look, Recent
 from reprune.drift.policy import DriftPolicy
 from reprune.drift.summary import Summary
 from reprune.errors import InputError
-from reprune.store.base import NotFoundError, Store
+from reprune.storage.base import NotFoundError, Store
 from reprune.watch.state import ROOT
 
 

@@ -14,7 +14,7 @@ from reprune.data import signals
 from reprune.errors import RepruneError, StoreError
 from reprune.registry.history import Champion
 from reprune.registry.registry import Registry
-from reprune.store.base import NotFoundError, Store
+from reprune.storage.base import NotFoundError, Store
 from reprune.watch import logs
 from reprune.watch.clock import SteadyClock
 from reprune.watch.confined import Confined, LimitError

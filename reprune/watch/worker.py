@@ -59,7 +59,7 @@ def main() -> None:
 def _prepared(setup: Setup) -> "tuple[Workload, Judge]":
     """Return the workload and its judge, with all that is imported before the limits hold."""
     from reprune import entrypoints
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
     from reprune.watch.judging import Judge
 
     workload = Workload.model_validate(setup.workload)

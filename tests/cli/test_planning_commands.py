@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reprune import bundle, dense
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 MODULE = """
 import torch

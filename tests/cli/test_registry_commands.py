@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from reprune.cli import registry as commands
 from reprune.errors import InputError, IntegrityError, StoreError
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 DENSE = {
     "model": "dense",

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from pyarrow import csv, parquet
 
 from reprune import __version__
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from tests.monitoring import production
 from tests.monitoring.test_without_torch import WORK
 

@@ -14,7 +14,7 @@ import pytest
 from reprune import approval, digest
 from reprune.gate.verdict import Check, conclude
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 
 def test_the_loop_runs_on_s3_as_on_a_folder(project, s3):

@@ -14,7 +14,7 @@ import time
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from tests.conftest import free_port
 from tests.monitoring import production
 

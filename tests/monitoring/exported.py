@@ -4,7 +4,7 @@ from reprune.drift.verdict import Quality
 from reprune.metrics import ChampionMetrics, DriftMetrics, RunMetrics
 from reprune.monitoring import webhook
 from reprune.registry.history import History
-from reprune.registry.version import File, Manifest, Version
+from reprune.registry.manifest import File, Manifest, Version
 from reprune.watch.exposition import Snapshot, registry_of
 from reprune.watch.state import Launch, State, Window
 from tests.monitoring import production

@@ -15,7 +15,7 @@ from reprune.monitoring.launchers import Local
 from reprune.monitoring.monitor import Monitor
 from reprune.monitoring.service import Server, Token
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.watch import logs
 from reprune.watch.state import Keeper
 from tests.conftest import free_port
@@ -103,7 +103,7 @@ def served(monitor, port):
 PROMOTE = """
 import json, sys
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 registry = Registry(open_store(sys.argv[1]), sys.argv[2])
 registry.promote(sys.argv[3], reason="pruned again", expected=registry.champion())
 print(json.dumps({"outcome": "promoted"}))

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from reprune.monitoring.launchers import DryRun
 from reprune.monitoring.monitor import Monitor
 from reprune.monitoring.service import Server, Token
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.watch.progress import Progress
 from reprune.watch.state import Keeper, Verdict
 from tests.conftest import free_port

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from tests.monitoring import production
 
 BARRIER = """
@@ -30,7 +30,7 @@ from reprune import workload
 from reprune.monitoring import status
 from reprune.monitoring.launchers import DryRun
 from reprune.monitoring.monitor import Monitor
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.watch.exposition import registry_of
 
 raw = {"name": "signals", "model": "nowhere:build", "data": "nowhere:load"} | eval(sys.argv[2])

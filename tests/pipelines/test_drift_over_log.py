@@ -16,7 +16,7 @@ from reprune.drift.reference import Reference
 from reprune.errors import InputError
 from reprune.events import VARIABLE, WATCHER
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.workload import reading
 
 CLASSES = 3

@@ -17,7 +17,7 @@ from reprune import bundle, digest
 from reprune.allowlist import Allowlist
 from reprune.errors import InputError, RepruneError
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.workloads.digits import model as digits
 
 CODE = """

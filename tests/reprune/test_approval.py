@@ -14,7 +14,7 @@ from reprune.errors import ConflictError, InputError, IntegrityError
 from reprune.gate import serving
 from reprune.gate.verdict import Check, conclude
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 
 @pytest.fixture

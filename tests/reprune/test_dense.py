@@ -3,7 +3,7 @@ import torch
 
 from reprune import bundle, dense
 from reprune.errors import InputError
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.workload.reading import parse
 
 WORKLOAD = {

@@ -9,7 +9,7 @@ import pytest
 from reprune.errors import InputError, IntegrityError
 from reprune.follow import Follower
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 
 @pytest.fixture

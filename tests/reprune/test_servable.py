@@ -7,7 +7,7 @@ from reprune import bundle, servable
 from reprune.errors import InputError
 from reprune.registry.registry import Registry
 from reprune.servable import onnx_file
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.workloads.digits.data import load
 
 ENTRY_POINTS = {"data": f"{load.__module__}:{load.__name__}"}

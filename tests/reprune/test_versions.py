@@ -5,7 +5,7 @@ import pytest
 from reprune import __version__, versions
 from reprune.errors import InputError, IntegrityError
 from reprune.step import Step
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.workload.reading import load
 
 WORKLOAD = load("digits").model_dump_json(exclude_defaults=True)

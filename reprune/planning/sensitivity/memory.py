@@ -14,7 +14,7 @@ from reprune.planning.sensitivity.cells import Cells, default_widths
 from reprune.planning.sensitivity.curves import Curve, Sensitivity
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.capture import tensors_of
-from reprune.store.base import Store
+from reprune.storage.base import Store
 
 SAME_CUT = 0.8
 """A group moved when, on average over its widths, less than this share of the cells that go are those that went when it

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reprune.advice.cost import last_run_seconds
 from reprune.step import Step, read_records
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.workload.reading import load
 
 BESIDE = st.sampled_from([{"models": {}}, {"step": "prune"}, {"seconds": 3.0}, [], None, "text", 1])

@@ -9,7 +9,7 @@ from reprune.drift.summary import merge
 from reprune.drift.summary_file import save
 from reprune.drift.windows import summarize_reference, summarize_window
 from reprune.errors import InputError
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 ROWS = 400
 

@@ -9,8 +9,8 @@ from reprune.hardware import profiles
 from reprune.hardware.operators import OperatorShape
 from reprune.hardware.profiles import complete, key_of, read_profile
 from reprune.hardware.target import Target, machine
-from reprune.store.base import NotFoundError
-from reprune.store.opening import open_store
+from reprune.storage.base import NotFoundError
+from reprune.storage.uri import open_store
 
 KEY = key_of(Target())
 

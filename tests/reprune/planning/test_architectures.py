@@ -15,7 +15,7 @@ from reprune.hardware.target import Target
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
 from reprune.planning.pricing import Prices
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.workload.sections import Budget
 from tests.reprune.planning import architectures
 from tests.reprune.planning.architectures import ARCHITECTURES, FAMILIES

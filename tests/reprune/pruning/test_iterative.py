@@ -15,8 +15,8 @@ from reprune.pruning.pace import Fixed, Following
 from reprune.pruning.progress import Progress
 from reprune.pruning.rounds import Judgement, Measured
 from reprune.pruning.surgery import replay
-from reprune.store.opening import open_store
-from reprune.training.checkpoint import Checkpoints
+from reprune.storage.checkpoints import Checkpoints
+from reprune.storage.uri import open_store
 from reprune.training.fit import Settings, fit
 
 TASK = Classification()

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from reprune.errors import RepruneError
 from reprune.registry.registry import Registry
-from reprune.store.base import Store
+from reprune.storage.base import Store
 
 BEFORE, AFTER = "before", "after"
 

@@ -169,7 +169,7 @@ def test_a_rollback_to_a_marked_version_is_refused_with_a_remedy(store, tmp_path
 
 
 def test_the_command_line_names_the_remedy_for_a_retired_version(tmp_path):
-    from reprune.store.opening import open_store
+    from reprune.storage.uri import open_store
 
     scene = Scene(open_store(tmp_path / "store"), tmp_path, 0)
     scene.sweep()

@@ -14,7 +14,7 @@ from reprune.errors import ConflictError, InputError, IntegrityError
 from reprune.registry.history import Champion, History
 from reprune.registry.registry import Registry, workloads
 from reprune.registry.retention import retire
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 
 @pytest.fixture
@@ -306,7 +306,7 @@ PROMOTER = """
 import sys
 from reprune.errors import ConflictError
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 registry = Registry(open_store(sys.argv[1]), "digits")
 seen = registry.champion()
 print("ready", flush=True)

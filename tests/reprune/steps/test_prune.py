@@ -14,7 +14,7 @@ from reprune import bundle
 from reprune.registry.registry import Registry
 from reprune.step import Step, read_records
 from reprune.steps import analyze_sensitivity, finetune, learning, profile_hardware, prune, train
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.warm_start import Former, former_cut, former_model, note_replay
 from reprune.workload.reading import parse
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from reprune.errors import ConflictError, StoreError
-from reprune.store.base import NotFoundError
-from reprune.store.opening import open_store
+from reprune.storage.base import NotFoundError
+from reprune.storage.uri import open_store
 
 NAMESPACE = ["unshare", "-rm"]
 
@@ -46,7 +46,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path):
     code = f"""
 import os
 from reprune.errors import StoreError
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 store = open_store("{tmp_path}")
 store.put("small", b"x")
 try:
@@ -64,7 +64,7 @@ print(sorted(os.listdir("{tmp_path}")))
 def test_a_read_only_store_is_told_before_it_is_needed(tmp_path):
     code = f"""
 from reprune.errors import StoreError
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 store = open_store("{tmp_path}")
 store.check()
 try:
@@ -80,7 +80,7 @@ def test_a_folder_of_somebody_else_is_told():
     code = """
 import os, sys
 from reprune.errors import StoreError
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
@@ -160,7 +160,7 @@ def test_a_wrong_clock_sweeps_up_no_file_whose_writer_is_at_work(tmp_path, monke
 WRITER = """
 import itertools, sys
 from hashlib import sha256
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 store = open_store(sys.argv[1])
 print("ready", flush=True)
 for i in itertools.count():

@@ -12,7 +12,7 @@ import pytest
 
 from reprune.errors import InputError, StoreError
 from reprune.registry.registry import Registry
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 
 class Proxy(ThreadingHTTPServer):

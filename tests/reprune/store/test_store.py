@@ -10,8 +10,8 @@ from hashlib import sha256
 import pytest
 
 from reprune.errors import ConflictError, InputError, IntegrityError
-from reprune.store.base import NotFoundError
-from reprune.store.opening import fetch_file, open_store
+from reprune.storage.base import NotFoundError
+from reprune.storage.uri import fetch_file, open_store
 
 BIG = 21 << 20
 """More than two parts of a multipart upload."""

@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from reprune.data.tasks import Classification
 from reprune.errors import RepruneError
-from reprune.store.opening import open_store
-from reprune.training.checkpoint import Checkpoints
+from reprune.storage.checkpoints import Checkpoints
+from reprune.storage.uri import open_store
 from reprune.training.fit import Settings, fit
 
 TASK = Classification()

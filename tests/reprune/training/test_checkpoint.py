@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from reprune.errors import StoreError
-from reprune.store.folder import FolderStore
-from reprune.store.opening import open_store
-from reprune.training.checkpoint import Checkpoints, clear
+from reprune.storage.checkpoints import Checkpoints, clear
+from reprune.storage.local import FolderStore
+from reprune.storage.uri import open_store
 from reprune.training.fit import Settings
 from tests.reprune.training.helpers import assert_same, checkpoints, network, train
 
@@ -82,7 +82,7 @@ class Failing(FolderStore):
 @pytest.fixture
 def pauses(monkeypatch):
     taken = []
-    monkeypatch.setattr("reprune.training.patience.time.sleep", taken.append)
+    monkeypatch.setattr("reprune.storage.retry.time.sleep", taken.append)
     return taken
 
 

@@ -4,7 +4,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from reprune.training import serial
+from reprune.storage import safetensors_stream
 
 TENSORS = {
     "weights": torch.randn(3, 4),
@@ -22,29 +22,32 @@ METADATA = {"state": '{"epoch": 3}', "name": "fünf"}
 
 
 def test_the_library_reads_every_type_and_shape():
-    payload = b"".join(serial.pieces(TENSORS, METADATA))
+    payload = b"".join(safetensors_stream.pieces(TENSORS, METADATA))
     found = safetensors.torch.load(payload)
     assert found.keys() == TENSORS.keys()
     for name, tensor in TENSORS.items():
         assert found[name].dtype == tensor.dtype and found[name].shape == tensor.shape
         assert found[name].double().tolist() == tensor.double().tolist(), name
-    assert serial.metadata_of(payload) == METADATA
+    assert safetensors_stream.metadata_of(payload) == METADATA
 
 
 def test_tensors_that_share_memory_are_written_twice():
     shared = torch.arange(6.0)
-    found = safetensors.torch.load(b"".join(serial.pieces({"all": shared, "end": shared[4:]}, {})))
+    found = safetensors.torch.load(b"".join(safetensors_stream.pieces({"all": shared, "end": shared[4:]}, {})))
     assert found["all"].tolist() == [0, 1, 2, 3, 4, 5] and found["end"].tolist() == [4, 5]
 
 
 @pytest.mark.parametrize("tensors", [{}, TENSORS])
 def test_what_the_library_writes_has_its_metadata_read(tensors):
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    assert serial.metadata_of(safetensors.torch.save(contiguous, metadata=METADATA)) == METADATA
+    assert safetensors_stream.metadata_of(safetensors.torch.save(contiguous, metadata=METADATA)) == METADATA
 
 
 def test_nothing_but_the_header_is_a_copy():
     tensor = torch.zeros(4)
-    *_, view = serial.pieces({"x": tensor}, {})
+    *_, view = safetensors_stream.pieces({"x": tensor}, {})
     tensor += 1
-    assert safetensors.torch.load(b"".join([*serial.pieces({"x": tensor}, {})[:2], view]))["x"].tolist() == [1] * 4
+    assert (
+        safetensors.torch.load(b"".join([*safetensors_stream.pieces({"x": tensor}, {})[:2], view]))["x"].tolist()
+        == [1] * 4
+    )

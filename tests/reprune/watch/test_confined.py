@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from reprune.errors import InputError, StepError, StoreError
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.watch import labels
 from reprune.watch.clock import SteadyClock
 from reprune.watch.confined import ClosedError, Confined

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reprune.errors import InputError
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.watch import logs
 from tests.monitoring import production
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from reprune.errors import StepError, StoreError
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.watch.clock import SteadyClock
 from reprune.watch.guard import Request
 from reprune.watch.policy import WatchPolicy

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from reprune.errors import IntegrityError
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 from reprune.watch.clock import SteadyClock
 from reprune.watch.state import Keeper
 from reprune.watch.watcher import TRIES, Watcher

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from reprune.planning.sensitivity.measuring import analyze_sensitivity
 from reprune.planning.sensitivity.memory import Memory, Reference
 from reprune.pruning.graph.analyze import analyze
-from reprune.store.opening import open_store
+from reprune.storage.uri import open_store
 
 
 class Layers(nn.Sequential):

@@ -24,9 +24,9 @@ from botocore.exceptions import (
 from s3transfer.exceptions import RetriesExceededError
 
 from reprune.errors import ConflictError, InputError, StoreError
-from reprune.store import keys, s3_errors
-from reprune.store.base import Entry, NotFoundError, Store
-from reprune.store.source import Hashing, readable
+from reprune.storage import keys, s3_errors
+from reprune.storage.base import Entry, NotFoundError, Store
+from reprune.storage.upload import Hashing, readable
 
 PROBE = ".probe-"
 STALE = timedelta(hours=1)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from reprune import digest
 from reprune.errors import InputError, IntegrityError
-from reprune.store import keys
+from reprune.storage import keys
 
 
 class File(BaseModel):

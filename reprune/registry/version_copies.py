@@ -18,8 +18,8 @@ from typing import TypeVar
 from reprune.errors import InputError, RepruneError, RetiredError
 from reprune.registry.history import History, Move
 from reprune.registry.ledger import Ledger
-from reprune.registry.version import Version
-from reprune.store.base import NotFoundError
+from reprune.registry.manifest import Version
+from reprune.storage.base import NotFoundError
 
 MANIFEST = "manifest.json"
 AFTER = "after"

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from reprune import digest
 from reprune.errors import StoreError
-from reprune.store.base import NotFoundError, Store
-from reprune.store.opening import open_store
-from reprune.training import patience, serial
+from reprune.storage import retry, safetensors_stream
+from reprune.storage.base import NotFoundError, Store
+from reprune.storage.uri import open_store
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Checkpoints:
             StoreError: The store still failed after several attempts; earlier generations are as they were.
         """
         metadata = {"state": json.dumps(state), "owner": json.dumps(self._owner), "name": name}
-        payload = serial.pieces(tensors, metadata)
+        payload = safetensors_stream.pieces(tensors, metadata)
         generations = self._patiently(lambda: self._generations(name))
         key = self._key(name, generations[-1] + 1 if generations else 1)
         header = digest.of_pieces(payload).encode() + b"\n"
@@ -87,7 +87,7 @@ class Checkpoints:
         if header.decode(errors="replace") != digest.of_bytes(payload):
             raise ValueError("it is not what its digest says")
         try:
-            tensors, metadata = safetensors.torch.load(payload), serial.metadata_of(payload)
+            tensors, metadata = safetensors.torch.load(payload), safetensors_stream.metadata_of(payload)
         except SafetensorError as error:
             raise ValueError(f"it cannot be read ({error})") from None
         if json.loads(metadata["owner"]) != self._owner or metadata["name"] != name:
@@ -103,7 +103,7 @@ class Checkpoints:
         return f"{self._prefix}/{name}/{generation:06d}.safetensors"
 
     def _patiently(self, action: Callable[[], _T]) -> _T:
-        return patience.insist(action, on=StoreError, but_not=NotFoundError)
+        return retry.insist(action, on=StoreError, but_not=NotFoundError)
 
 
 def clear(store: Store, workload: str) -> None:

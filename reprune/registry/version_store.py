@@ -8,9 +8,9 @@ from typing import Any
 
 from reprune import digest
 from reprune.errors import InputError, IntegrityError
-from reprune.registry.copies import AFTER, ID, MANIFEST, Copies
-from reprune.registry.version import File, Manifest, Version
-from reprune.store.base import NotFoundError, files_below
+from reprune.registry.manifest import File, Manifest, Version
+from reprune.registry.version_copies import AFTER, ID, MANIFEST, Copies
+from reprune.storage.base import NotFoundError, files_below
 
 REFERENCE = re.compile(r"[0-9a-f]{4,64}")
 

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from s3transfer.exceptions import RetriesExceededError
 
 from reprune.errors import StoreError
-from reprune.store.base import NotFoundError
+from reprune.storage.base import NotFoundError
 
 _UNREACHABLE = (
     exceptions.ConnectionError,

@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 from reprune import digest
 from reprune.errors import ConflictError, StoreError
-from reprune.store import keys
-from reprune.store.base import Entry, Store
-from reprune.store.source import Hashing, readable
+from reprune.storage import keys
+from reprune.storage.base import Entry, Store
+from reprune.storage.upload import Hashing, readable
 
 LOCK = ".lock"
 TEMPORARY = ".tmp-"

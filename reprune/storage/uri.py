@@ -4,8 +4,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from reprune.errors import InputError
-from reprune.store.base import Store
-from reprune.store.folder import FolderStore
+from reprune.storage.base import Store
+from reprune.storage.local import FolderStore
 
 
 def open_store(uri: str | Path, *, endpoint_url: str | None = None) -> Store:
@@ -23,7 +23,7 @@ def open_store(uri: str | Path, *, endpoint_url: str | None = None) -> Store:
     scheme, location = _split(str(uri))
     if scheme == "file":
         return FolderStore(Path(location))
-    from reprune.store.s3 import S3Store  # boto3 takes a while to import, and a folder needs none of it
+    from reprune.storage.s3 import S3Store  # boto3 takes a while to import, and a folder needs none of it
 
     bucket, _, prefix = location.partition("/")
     return S3Store(bucket, prefix.strip("/"), endpoint_url=endpoint_url)
