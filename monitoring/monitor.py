@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import Counter
 
+from reprune.config.workload import Workload
 from reprune.errors import RepruneError
 from reprune.monitoring import webhook
 from reprune.registry.history import History
@@ -16,7 +17,6 @@ from reprune.watch.progress import Progress
 from reprune.watch.state import Keeper, State
 from reprune.watch.trigger import Answer, Launcher, Trigger
 from reprune.watch.watcher import Watcher
-from reprune.workload.contract import Workload
 
 log = logging.getLogger(__name__)
 

@@ -2,14 +2,14 @@
 
 from datetime import UTC, datetime
 
+from reprune.config.monitor import windows_between_false_confirmations
+from reprune.config.serving import estimate
+from reprune.config.workload import Workload
 from reprune.errors import RepruneError
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tile, Tiles, Tone, page
-from reprune.savings import estimate
 from reprune.watch.exposition import Snapshot
 from reprune.watch.guard import waiting_seconds
-from reprune.watch.policy import windows_between_false_confirmations
 from reprune.watch.state import State
-from reprune.workload.contract import Workload
 
 WINDOWS, LAUNCHES, TESTS = 15, 10, 10
 _TONES: dict[str, Tone] = {

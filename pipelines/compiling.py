@@ -8,9 +8,9 @@ from kfp import compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
 from reprune import digest, packing
+from reprune.config.workload import Workload
 from reprune.errors import InputError
 from reprune.pipelines import drift_over_log, files, recurring
-from reprune.workload.contract import Workload
 
 
 def compile_pipeline(

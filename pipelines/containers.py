@@ -8,12 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from reprune import __version__, versions
+from reprune.config.workload import Workload
 from reprune.errors import InputError, StepError
 from reprune.events import WATCHER
 from reprune.pipelines import files
 from reprune.step import GRACE_SECONDS
 from reprune.steps.publish_metrics import PUSHGATEWAY
-from reprune.workload.contract import Workload
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -7,8 +7,8 @@ from kfp import dsl
 
 from reprune.components.judge_shards.component import judge_shards
 from reprune.components.summarize_shard.component import summarize_shard
+from reprune.config.workload import Workload
 from reprune.pipelines import needs
-from reprune.workload.contract import Workload
 
 
 def build(

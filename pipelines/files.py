@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from reprune.config.workload import Workload
 from reprune.errors import InputError
-from reprune.workload.contract import Workload
 
 
 def named(workload: Workload) -> dict[str, str]:

@@ -13,11 +13,11 @@ from typing import Any
 
 from kfp import local
 
+from reprune.config.workload import Workload
 from reprune.events import VARIABLE, WATCHER, ask_to_stop
 from reprune.pipelines import drift_over_log, files, recurring
 from reprune.pipelines.containers import Containers
 from reprune.step import METRICS_FOLDER
-from reprune.workload.contract import Workload
 
 PROCESSES = local.SubprocessRunner(use_venv=False)
 

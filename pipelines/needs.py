@@ -5,12 +5,13 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from reprune import __version__, cluster, versions
-from reprune.cluster import Needs
+from reprune import __version__, versions
+from reprune.config import cluster
+from reprune.config.cluster import Needs
+from reprune.config.target import Target
+from reprune.config.workload import Workload
 from reprune.errors import InputError
-from reprune.hardware.target import Target
 from reprune.steps import train_job
-from reprune.workload.contract import Workload
 
 CERTIFICATES = "/etc/reprune/certificates"
 ACCELERATED = ("CUDA", "Tensorrt", "ROCM", "MIGraphX", "CANN")

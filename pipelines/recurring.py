@@ -18,9 +18,9 @@ from reprune.components.publish_metrics.component import publish_metrics
 from reprune.components.reject.component import reject
 from reprune.components.train.component import train
 from reprune.components.validate_data.component import validate_data
-from reprune.hardware.target import Target
+from reprune.config.target import Target
+from reprune.config.workload import Workload
 from reprune.pipelines import needs
-from reprune.workload.contract import Workload
 
 DEFAULT_STORE = "reprune-store"
 

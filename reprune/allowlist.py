@@ -10,9 +10,10 @@ from typing import Any, NoReturn, Self
 
 from torch import nn
 
-from reprune import arguments, entrypoints
+from reprune import arguments
+from reprune.config import entry_points
+from reprune.config.workload import ENTRY_POINT
 from reprune.errors import InputError
-from reprune.workload.contract import ENTRY_POINT
 
 SHIPPED = "reprune.workloads"
 """The package of the workloads that come with reprune, which every loader allows."""
@@ -104,7 +105,7 @@ class Allowlist:
                 arguments ask for more than a model's shape.
         """
         self.check(entry_point, key=key)
-        found = entrypoints.resolve(entry_point, key=key)
+        found = entry_points.resolve(entry_point, key=key)
         if not callable(found):
             raise InputError(
                 f"{key}: {entry_point!r} is a {type(found).__name__}, not a callable.", "Name a function or a class."
@@ -148,7 +149,7 @@ class Allowlist:
                 "or give the shape of the inputs: --input input=1x3x224x224.",
             )
         self.check(entry_point, key=key)
-        found = entrypoints.resolve(entry_point, key=key)
+        found = entry_points.resolve(entry_point, key=key)
         if entry_point not in self.names and not (
             isinstance(found, types.FunctionType) and _is_below(_origin(found), SHIPPED)
         ):
@@ -203,7 +204,7 @@ def _config(found: Any, values: dict[str, Any], key: str) -> Any:
     made_by = found.config_class
     if _is_transformer(found):
         values = arguments.harmless_config(values, key=key)
-    return entrypoints.invoke(made_by.from_dict, values, name=f"{made_by.__name__}.from_dict", key=key)
+    return entry_points.invoke(made_by.from_dict, values, name=f"{made_by.__name__}.from_dict", key=key)
 
 
 def _builds_modules(found: Any) -> bool:

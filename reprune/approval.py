@@ -4,10 +4,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reprune.champions import ONNX
+from reprune.config.target import Target
 from reprune.errors import InputError, IntegrityError
 from reprune.gate import serving
 from reprune.gate.verdict import Verdict
-from reprune.hardware.target import Target
 from reprune.registry.history import Canary, Champion
 from reprune.registry.manifest import Version
 from reprune.registry.registry import Registry

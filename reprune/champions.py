@@ -5,8 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from reprune.config.target import Target
 from reprune.errors import InputError
-from reprune.hardware.target import Target
 from reprune.registry.history import Champion
 from reprune.registry.manifest import Version
 from reprune.registry.registry import Registry

@@ -6,11 +6,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from reprune import bundle
+from reprune.config.workload import Workload
 from reprune.errors import InputError, IntegrityError, PruningError, RepruneError
 from reprune.storage.base import NotFoundError, Store
 from reprune.storage.uri import fetch_file
 from reprune.training.fit import seed_everything
-from reprune.workload.contract import Workload
 
 if TYPE_CHECKING:
     from torch import nn

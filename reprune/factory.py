@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from reprune import entrypoints
 from reprune.allowlist import Allowlist
+from reprune.config import entry_points
 from reprune.errors import InputError, RepruneError
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.surgery import replay
@@ -42,9 +42,9 @@ class Factory:
                 module.
         """
         allowed = Allowlist((self.entry_point,)) if allowed is None else allowed
-        with entrypoints.without_working_folder():
+        with entry_points.without_working_folder():
             function, arguments = allowed.resolve(self.entry_point, self.arguments, key=key)
-            model = entrypoints.invoke(function, name=self.entry_point, key=key, keywords=arguments)
+            model = entry_points.invoke(function, name=self.entry_point, key=key, keywords=arguments)
         if not isinstance(model, nn.Module):
             raise InputError(
                 f"{key}: {self.entry_point}() returned a {type(model).__name__}, not a torch.nn.Module.",
@@ -132,7 +132,7 @@ def _rebuilt(model: nn.Module, factory: Factory) -> nn.Module:
 
 def _signature(factory: Factory) -> str:
     try:
-        function = entrypoints.resolve(factory.entry_point, key="factory")
+        function = entry_points.resolve(factory.entry_point, key="factory")
         names = [f"{parameter}" for parameter in inspect.signature(function).parameters.values()]
     except (RepruneError, TypeError, ValueError):
         return ""

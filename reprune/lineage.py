@@ -8,8 +8,9 @@ from typing import Any
 import onnxruntime
 import torch
 
-from reprune import __version__, digest, entrypoints
-from reprune.workload.contract import Workload
+from reprune import __version__, digest
+from reprune.config import entry_points
+from reprune.config.workload import Workload
 
 
 def lineage(workload: Workload, data_digest: str) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def code_digest(workload: Workload) -> str:
     package that the entry points stand in.
     """
     for entry_point, key in ((workload.model, "model"), (workload.data, "data")):
-        entrypoints.resolve(entry_point, key=key)
+        entry_points.resolve(entry_point, key=key)
     packages = {
         entry.partition(":")[0].rpartition(".")[0] or entry.partition(":")[0]
         for entry in (workload.model, workload.data)

@@ -98,8 +98,8 @@ def _example(
     """Return inputs to export with: of the shapes given, or from the data that the bundle was made with."""
     import torch
 
-    from reprune import entrypoints
     from reprune.allowlist import Allowlist
+    from reprune.config import entry_points
     from reprune.data.datasets import iter_batches
 
     if shapes:
@@ -113,8 +113,8 @@ def _example(
             "Give the shape of its inputs, the batch first: --input input=1x3x224x224.",
         )
     key = f"{DESCRIPTION}: data"
-    with entrypoints.without_working_folder():
+    with entry_points.without_working_folder():
         load = Allowlist.of(allow).resolve_data(source, key=key)
-        data = entrypoints.invoke(load, "validation", name=source, key=key)
+        data = entry_points.invoke(load, "validation", name=source, key=key)
     inputs: Inputs = next(iter_batches(data, batch_size=2))[0]
     return inputs

@@ -12,14 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from reprune import entrypoints, packing, versions
+from reprune import packing, versions
+from reprune.config import entry_points
+from reprune.config.loading import parse
+from reprune.config.workload import Workload
 from reprune.errors import Evicted, RepruneError
 from reprune.events import VARIABLE, WATCHER, Events, is_asked_to_stop
 from reprune.registry.registry import Registry
 from reprune.storage.base import Store
 from reprune.storage.uri import open_store
-from reprune.workload.contract import Workload
-from reprune.workload.reading import parse
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,7 +71,7 @@ class Step:
         try:
             versions.check_pipeline()
             versions.check_store(self.store)
-            entrypoints.use_code(self.workload.code)
+            entry_points.use_code(self.workload.code)
         except RepruneError as error:
             self._fail(error)
         return self
@@ -86,7 +87,7 @@ class Step:
         elif isinstance(error, RepruneError):
             self._fail(error)
         elif isinstance(error, Exception):
-            message = f"{entrypoints.describe(error)}."
+            message = f"{entry_points.describe(error)}."
             self._events.emit("failed", message=message, remedy="The log has the whole traceback.", exit_code=3)
 
     @cached_property

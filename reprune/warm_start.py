@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune import bundle
 from reprune.errors import InputError, IntegrityError, PruningError
+from reprune.pruning.iterative.rounds import Round
 from reprune.pruning.overlap import Overlap
 from reprune.pruning.recipe import Recipe
-from reprune.pruning.rounds import Round
 from reprune.step import Step, read_records
 
 if TYPE_CHECKING:

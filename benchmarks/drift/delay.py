@@ -18,9 +18,9 @@ from benchmarks.drift import detectors
 from benchmarks.drift.power import SIZE, TABULAR
 from benchmarks.drift.streams import HERE, REFERENCE, tabular
 from benchmarks.records import Records
+from reprune.config.drift import DriftPolicy
+from reprune.config.monitor import WatchPolicy, windows_between_false_confirmations
 from reprune.drift.online import Recent
-from reprune.drift.policy import DriftPolicy
-from reprune.watch.policy import WatchPolicy, windows_between_false_confirmations
 
 SHIFTS = ("mean", "spread", "correlation", "balance")
 SERIES = 2026

@@ -8,7 +8,7 @@ CATEGORICAL = ("plan", "predicted_class")
 
 def reprune(reference, window, seed):
     """Return reprune's smallest adjusted p-value."""
-    from reprune.drift.policy import DriftPolicy
+    from reprune.config.drift import DriftPolicy
 
     frame = binning(reference)
     before, now = (summary(rows, frame, "rows") for rows in (reference, window))

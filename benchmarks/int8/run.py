@@ -22,11 +22,11 @@ from benchmarks import PAGES
 from benchmarks.int8.models import CASES, Case, mobilenet
 from benchmarks.int8.page import CONTROL, page
 from benchmarks.records import Records
+from reprune.config.target import Target, machine
 from reprune.data.datasets import Batch, iter_batches
 from reprune.data.model_io import feed
 from reprune.data.tasks import Classification, LanguageModeling, Task
 from reprune.hardware.quick import measure_latency
-from reprune.hardware.target import Target, machine
 from reprune.onnx.export import export
 from reprune.onnx.mixed import Allowed, compare_files, quantize_within
 from reprune.onnx.quantize import Format, Quantizer, needs_reduced_range

@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.planning.case import HERE, WORK, Case
 from benchmarks.records import Records
-from reprune import entrypoints
+from reprune.config import entry_points, loading
+from reprune.config.sections import Budget
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.planning import baselines
@@ -31,13 +32,11 @@ from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.criteria import score
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.iterative import best_cells, first_batches
+from reprune.pruning.iterative.pruner import best_cells, first_batches
 from reprune.pruning.selection import cut, rounded
 from reprune.training.distillation import Distillation
 from reprune.training.evaluate import scores
 from reprune.training.fit import Settings, fit, seed_everything
-from reprune.workload import reading
-from reprune.workload.sections import Budget
 
 WORKLOADS = ("digits", "stdlib-text")
 CASES = {"digits": "ResNet-20 (digits)", "stdlib-text": "stdlib text"}
@@ -62,10 +61,10 @@ class Workbench:
 
     def __init__(self, name: str) -> None:
         torch.set_num_threads(1)
-        self.name, self.workload = name, reading.load(name)
+        self.name, self.workload = name, loading.load(name)
         self.data = Data(self.workload)
         self.task = tasks.of(self.workload, self.data)
-        self.dense = entrypoints.resolve(self.workload.model, key="model")
+        self.dense = entry_points.resolve(self.workload.model, key="model")
         self.dense = self._trained(self.dense)
         self.target = self.workload.target[0]
         self.analysis = analyze(self.dense, self.data.example())

@@ -16,9 +16,9 @@ from benchmarks.planning.first_candidate import PLANS
 from benchmarks.planning.models import MODELS, build
 from benchmarks.planning.peer import VARIANTS, macs, prune
 from benchmarks.records import Records
+from reprune.config.sections import Budget
 from reprune.onnx.export import export
 from reprune.planning.plan import make_plan
-from reprune.workload.sections import Budget
 
 SPEEDUPS = (2, 4)
 GRAPHS, TIMES = HERE / "efficiency_graphs.jsonl", HERE / "efficiency.jsonl"

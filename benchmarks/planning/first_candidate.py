@@ -15,10 +15,10 @@ import numpy as np
 from benchmarks.planning.case import HERE, WORK, Case, ratios, slug
 from benchmarks.planning.models import MODELS, build
 from benchmarks.records import Records
+from reprune.config.sections import Budget
 from reprune.onnx.export import export
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
-from reprune.workload.sections import Budget
 
 BUDGETS = (0.25, 0.3, 0.35, 0.45, 0.55, 0.65, 0.7, 0.8)
 FEWER = ("MobileNetV2", "ViT-S", "ResNet-50")

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import torchvision_operators
+from reprune.config.target import Target
 from reprune.data.model_io import Inputs
-from reprune.hardware.target import Target
 
 ONE = Target(threads=1, batch_size=1)
 

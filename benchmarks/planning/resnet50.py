@@ -15,10 +15,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from benchmarks.planning.case import HERE, WORK, Case, ratios
 from benchmarks.planning.models import build
-from reprune.hardware.target import machine
+from reprune.config.sections import Budget
+from reprune.config.target import machine
 from reprune.onnx.export import export
 from reprune.planning.plan import make_plan
-from reprune.workload.sections import Budget
 
 LATENCY, SIZE = "0.225x", "0.42x"
 LIMITS = {"float": (0.42, 0.225), "int8": (0.19, 0.11)}

@@ -23,15 +23,16 @@ from torch.nn.utils import prune as torch_prune
 from benchmarks.records import Records
 from benchmarks.recovery.study import Study, split
 from reprune.errors import InputError
-from reprune.pruning import masks, schedules
+from reprune.pruning import masks
 from reprune.pruning.batchnorm import reestimate
-from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.criteria import score
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.iterative import Limits, Loop, Parts, best_cells, widths_at
-from reprune.pruning.pace import Following
-from reprune.pruning.progress import Progress
-from reprune.pruning.rounds import Judgement, Measured
+from reprune.pruning.iterative import sparsity_schedules
+from reprune.pruning.iterative.cost import Cost, macs_of
+from reprune.pruning.iterative.pruner import Limits, Loop, Parts, best_cells, widths_at
+from reprune.pruning.iterative.pruner_state import Progress
+from reprune.pruning.iterative.rounds import Judgement, Measured
+from reprune.pruning.iterative.schedules import Following
 from reprune.pruning.selection import cut
 from reprune.training.evaluate import losses, scores
 
@@ -101,7 +102,7 @@ def gradual_distilled(study: Study, sparsity: float) -> Row:
 
     @contextmanager
     def held(optimizer: torch.optim.Optimizer, steps: int) -> Iterator[None]:
-        with schedules.gradual(
+        with sparsity_schedules.gradual(
             model, optimizer, sparsity=sparsity, steps=steps, criterion="magnitude", ranking="adaptive"
         ):
             yield

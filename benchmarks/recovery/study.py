@@ -16,6 +16,8 @@ from torch import nn
 
 import benchmarks
 from reprune import bundle
+from reprune.config import loading
+from reprune.config.workload import Workload
 from reprune.data import tasks
 from reprune.data.datasets import Batch, Data
 from reprune.data.model_io import call
@@ -25,7 +27,6 @@ from reprune.storage.uri import open_store
 from reprune.training.distillation import Distillation
 from reprune.training.evaluate import losses, scores
 from reprune.training.fit import Settings, fit, seed_everything
-from reprune.workload import contract, reading
 
 WORK = benchmarks.WORK / "recovery"
 """Dense weights, plans and latency tables are kept here, the same for all methods."""
@@ -53,9 +54,9 @@ class Study:
     temperature: float | None = None
 
     @cached_property
-    def workload(self) -> contract.Workload:
+    def workload(self) -> Workload:
         """The shipped workload with this seed."""
-        return reading.load(self.name).replace(seed=self.seed)
+        return loading.load(self.name).replace(seed=self.seed)
 
     @cached_property
     def data(self) -> Data:

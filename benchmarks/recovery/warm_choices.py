@@ -26,14 +26,15 @@ from torch import nn
 import benchmarks
 from benchmarks.records import Records
 from reprune import bundle
+from reprune.config import loading
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.gate.paired import drop_interval
 from reprune.pruning.batchnorm import reestimate
-from reprune.pruning.cost import Cost, macs_of
 from reprune.pruning.criteria import score as saliencies
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.iterative import best_cells, first_batches
+from reprune.pruning.iterative.cost import Cost, macs_of
+from reprune.pruning.iterative.pruner import best_cells, first_batches
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.selection import cut
 from reprune.pruning.surgery import replay
@@ -41,12 +42,11 @@ from reprune.steps.learning import mean_loss
 from reprune.training.evaluate import losses, scores
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
-from reprune.workload import reading
 
 HERE = Path(__file__).resolve().parent
 WORK = benchmarks.WORK / "recovery"
 RESULTS = HERE / "warm_choices.jsonl"
-DIGITS = reading.load("digits")
+DIGITS = loading.load("digits")
 ROTATED = DIGITS.replace(
     splits={name: f"drifted:{name}" for name in ("train", "validation", "test", "production")}, code=str(HERE)
 )

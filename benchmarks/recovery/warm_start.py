@@ -21,9 +21,9 @@ import yaml
 
 import benchmarks
 from benchmarks.records import Records
+from reprune.config import loading
 from reprune.step import read_records
 from reprune.storage.uri import open_store
-from reprune.workload import reading
 
 HERE = Path(__file__).resolve().parent
 WORK = benchmarks.WORK / "recovery"
@@ -63,7 +63,7 @@ def cycle(folder: Path, name: str, seed: int) -> dict[str, Any]:
         shutil.copytree(folder / "first", store)
         options = [word for each in DRIFTED for word in ("--split", each)]
     changes = {"seed": seed, "gate": LATENCY_WARNS} | ({"warm_start": 0.0} if name == "second, from scratch" else {})
-    raw = reading.load("digits").replace(**changes).model_dump(mode="json", exclude_defaults=True)
+    raw = loading.load("digits").replace(**changes).model_dump(mode="json", exclude_defaults=True)
     (folder / "digits.yaml").write_text(yaml.safe_dump(raw | {"code": str(HERE)}))
     command = [
         sys.executable,

@@ -11,10 +11,10 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from benchmarks import WORK
 from reprune import bundle
+from reprune.config import loading
 from reprune.data.datasets import Data
 from reprune.data.tasks import find
 from reprune.training.fit import Settings, fit, seed_everything
-from reprune.workload import reading
 
 
 class Inverted(nn.Module):
@@ -71,7 +71,7 @@ def prepare(name: str, folder: Path) -> Study:
         name: ``digits`` (residual network), ``stdlib-text`` (transformer), or ``mobilenet`` (on the digits).
         folder: Folder of the weights.
     """
-    shipped = reading.load("digits" if name == "mobilenet" else name)
+    shipped = loading.load("digits" if name == "mobilenet" else name)
     data, task, train = Data(shipped), find(shipped.task), shipped.train
     seed_everything(shipped.seed)
     model = MobileNet() if name == "mobilenet" else bundle.build(shipped.model, key="model")

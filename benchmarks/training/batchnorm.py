@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from reprune import bundle
+from reprune.config.loading import load
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.pruning.batchnorm import reestimate
@@ -20,7 +21,6 @@ from reprune.pruning.selection import best, cut
 from reprune.training.evaluate import scores
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
-from reprune.workload.reading import load
 
 EPOCHS, EXAMPLES, RATIOS, SEEDS = 15, 512, (0.25, 0.5), (0, 1)
 FOLDER = Path(__file__).parent

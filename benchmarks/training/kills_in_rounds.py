@@ -23,22 +23,22 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.training import killable_process
 from reprune import digest
+from reprune.config import loading
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.data.model_io import call
-from reprune.pruning.cost import Cost, macs_of
-from reprune.pruning.iterative import Limits, Loop, Parts, first_batches
-from reprune.pruning.pace import Fixed
-from reprune.pruning.progress import Progress
-from reprune.pruning.rounds import Judgement, Measured
+from reprune.pruning.iterative.cost import Cost, macs_of
+from reprune.pruning.iterative.pruner import Limits, Loop, Parts, first_batches
+from reprune.pruning.iterative.pruner_state import Progress
+from reprune.pruning.iterative.rounds import Judgement, Measured
+from reprune.pruning.iterative.schedules import Fixed
 from reprune.storage.checkpoints import Checkpoints
 from reprune.storage.uri import open_store
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
-from reprune.workload import reading
 
 FOLDER = Path(__file__).parent
-DIGITS = reading.load("digits")
+DIGITS = loading.load("digits")
 WIDTH, ROUNDS, EPOCHS = 80, 5, 20
 MAX_EPOCHS = 4.5
 """Longest killed attempt, in epochs; about two of these pass before its first epoch ends."""

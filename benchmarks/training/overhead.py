@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 
 from reprune import bundle, digest
+from reprune.config.loading import load
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.storage.checkpoints import Checkpoints
@@ -27,7 +28,6 @@ from reprune.storage.uri import open_store
 from reprune.training import accumulation, evaluate, loop
 from reprune.training.fit import Settings, seed_everything
 from reprune.training.lesson import learn
-from reprune.workload.reading import load
 
 EPOCHS = 41
 CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from reprune import bundle
+from reprune.config.loading import load
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.data.model_io import call
 from reprune.training.precision import autocast
-from reprune.workload.reading import load
 
 STEPS = 15
 FOLDER = Path(__file__).parent

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune import words
 from reprune.advice.facts import Facts
-from reprune.workload.sections import Budget
+from reprune.config.sections import Budget
 
 TRAINING = ("structured", "heads", "structured+int8")
 """Methods that need training to recover, and so cost a run."""

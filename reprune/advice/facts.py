@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune import digest
 from reprune.advice import variants
+from reprune.config.target import Target, machine
 from reprune.data.model_io import feed
 from reprune.hardware.benchmark import Benchmark, compare
-from reprune.hardware.target import Target, machine
 from reprune.planning.subject import Subject
 from reprune.storage.base import Store
 

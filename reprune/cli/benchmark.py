@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from reprune.config.target import Target
     from reprune.hardware.benchmark import Benchmark
-    from reprune.hardware.target import Target
 
 SHORTEST, LONGEST = 0.5, 3600.0
 
@@ -141,9 +141,9 @@ def _prepare(
     files: dict[str, Path], provider: str, threads: int, batch: int | None, shapes: dict[str, tuple[int, ...]]
 ) -> tuple["Target", "dict[str, np.ndarray]"]:
     """Return the target, and inputs that every model takes; each model has been opened once."""
+    from reprune.config.target import Target, provider_named
     from reprune.hardware.graph_inputs import inputs_of, made_up
     from reprune.hardware.session import open_session
-    from reprune.hardware.target import Target, provider_named
 
     for value, option in ((threads, "--threads"), (batch, "--batch")):
         if value is not None and value < 1:

@@ -10,9 +10,9 @@ from reprune.cli import terminal
 from reprune.cli.options import DEFAULT_STORE, ImageOption, StoreOption
 
 if TYPE_CHECKING:
+    from reprune.config.workload import Workload
     from reprune.pipelines.scheduling import Published
     from reprune.pipelines.server import Server
-    from reprune.workload.contract import Workload
 
 WorkloadArgument = Annotated[str, typer.Argument(help="A shipped workload (digits ...) or a YAML file.")]
 NameArgument = Annotated[str, typer.Argument(help="Name of the workload.")]
@@ -164,9 +164,9 @@ def runs(
 def _publish(
     workload: str, store: str, image: str | None, host: str | None, namespace: str | None, dry_run: bool
 ) -> tuple["Server", "Workload", "Published"]:
-    from reprune.workload import reading
+    from reprune.config import loading
 
-    loaded = reading.load(workload)
+    loaded = loading.load(workload)
     from reprune.pipelines import scheduling
 
     scheduling.check_store(store)  # before anything is reached

@@ -20,7 +20,7 @@ from reprune.cli.options import (
 from reprune.errors import InputError
 
 if TYPE_CHECKING:
-    from reprune.drift.policy import DriftPolicy
+    from reprune.config.drift import DriftPolicy
     from reprune.drift.standalone import Comparison
     from reprune.drift.verdict import DriftReport
 
@@ -157,7 +157,7 @@ def reference(
 def _policy(rate: float | None, watch: list[str] | None, base: "DriftPolicy | None" = None) -> "DriftPolicy":
     from typing import get_args
 
-    from reprune.drift.policy import DriftPolicy, Group
+    from reprune.config.drift import DriftPolicy, Group
 
     groups = get_args(Group)
     unknown = [name for name in watch or [] if name not in groups]
@@ -180,11 +180,11 @@ def _files(
 def _production(
     name: str, window: str | None, rate: float | None, watch: list[str] | None, store: str, scratch: Path
 ) -> "Comparison":
+    from reprune.config import loading
     from reprune.drift import standalone
     from reprune.storage.uri import open_store
-    from reprune.workload import reading
 
-    loaded = reading.load(name)
+    loaded = loading.load(name)
     policy = _policy(rate, watch, loaded.drift)
     return standalone.compare_production(loaded, policy, store=open_store(store), scratch=scratch, window=window)
 
@@ -192,14 +192,14 @@ def _production(
 def _log(name: str, log: str, shards: int, rate: float | None, watch: list[str] | None, store: str) -> "Comparison":
     from reprune.champions import champion
     from reprune.cli.run import execute, not_started, raise_failure
+    from reprune.config import loading
     from reprune.drift.standalone import Comparison
     from reprune.drift.verdict import DriftReport
     from reprune.pipelines import local
     from reprune.step import read_records
     from reprune.storage.uri import open_store
-    from reprune.workload import reading
 
-    loaded = reading.load(name)
+    loaded = loading.load(name)
     loaded = loaded.model_copy(update={"drift": _policy(rate, watch, loaded.drift)})
     opened, where = open_store(store), log if "://" in log else str(Path(log).resolve())
     champion(loaded.name, opened.uri)  # told now, not by every shard

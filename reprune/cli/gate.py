@@ -10,9 +10,9 @@ from reprune.cli import terminal
 from reprune.cli.options import DEFAULT_STORE, AllowOption, EndpointOption, StoreOption, use_endpoint
 
 if TYPE_CHECKING:
+    from reprune.config.workload import Evaluation
     from reprune.gate.standalone import Judgement
     from reprune.gate.verdict import Verdict
-    from reprune.workload.contract import Evaluation
 
 
 def register(app: typer.Typer) -> None:
@@ -59,13 +59,13 @@ def gate(
 
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from reprune.config import loading
     from reprune.storage.uri import open_store
-    from reprune.workload import reading
 
     use_endpoint(endpoint_url)
     for path, option in ((junit, "--junit"), (markdown, "--markdown"), (html, "--html")):
         terminal.check_writable(path, option)
-    evaluation = reading.load_evaluation(policy)
+    evaluation = loading.load_evaluation(policy)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with TemporaryDirectory(prefix="reprune-gate-") as scratch:
         with Progress(*columns, console=terminal.console(sys.stderr), transient=True) as shown:

@@ -108,8 +108,8 @@ def _inputs(given: list[str]) -> Any:
 
 def _resolve(model: str, inputs: Any, arguments: str | None, allow: list[str]) -> "tuple[nn.Module, Any]":
     """Return the module that is meant, in eval mode, and its example inputs."""
-    from reprune import bundle, entrypoints
-    from reprune.workload import reading
+    from reprune import bundle
+    from reprune.config import entry_points, loading
 
     if (Path(model) / bundle.DESCRIPTION).is_file():
         return bundle.load(model, allow=allow), _needed(inputs, model)
@@ -117,10 +117,10 @@ def _resolve(model: str, inputs: Any, arguments: str | None, allow: list[str]) -
         raise InputError(f"{model} is a folder, but no bundle: it has no {bundle.DESCRIPTION}.", "Name a bundle.")
     if ":" in model:
         keywords = _arguments(arguments)
-        entrypoints.use_code(str(Path.cwd()))  # the user names the module, a bundle does not
+        entry_points.use_code(str(Path.cwd()))  # the user names the module, a bundle does not
         return bundle.Factory(model, keywords).build(key="MODEL").eval(), _needed(inputs, model)
-    loaded = reading.load(model)
-    entrypoints.use_code(loaded.code)
+    loaded = loading.load(model)
+    entry_points.use_code(loaded.code)
     built = bundle.build(loaded.model, key="model").eval()
     if inputs is None:
         from reprune.data.datasets import Data

@@ -12,8 +12,8 @@ from reprune.cli.options import DEFAULT_STORE, EndpointOption, StoreOption, use_
 from reprune.errors import InputError
 
 if TYPE_CHECKING:
+    from reprune.config.workload import Workload
     from reprune.watch.trigger import Launcher
-    from reprune.workload.contract import Workload
 
 TOKEN = "REPRUNE_MONITOR_TOKEN"
 """Environment variable with the webhook's bearer token, where it is not in a file."""
@@ -68,15 +68,14 @@ def monitor(
 
     Example: reprune monitor digits --start local
     """
-    from reprune import entrypoints
+    from reprune.config import entry_points, loading
     from reprune.storage.uri import open_store
-    from reprune.workload import reading
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     address = _address(listen)
-    loaded = reading.load(workload)
+    loaded = loading.load(workload)
     use_endpoint(endpoint_url)
-    entrypoints.use_code(loaded.code)
+    entry_points.use_code(loaded.code)
     store = store if "://" in store else str(Path(store).resolve())
     from reprune.monitoring.monitor import Monitor
     from reprune.monitoring.service import Token, serve

@@ -9,7 +9,7 @@ import typer
 from reprune.errors import InputError
 
 if TYPE_CHECKING:
-    from reprune.hardware.target import Target
+    from reprune.config.target import Target
 
 DEFAULT_STORE = "reprune-store"
 DEFAULT_SHARDS = 4
@@ -80,7 +80,7 @@ def targets(given: list[str] | None, defaults: Sequence["Target"]) -> list["Targ
 
 
 def _target(text: str, default: "Target") -> "Target":
-    from reprune.hardware.target import Target, provider_named
+    from reprune.config.target import Target, provider_named
 
     keys = list(Target.model_fields)
     values = default.model_dump()

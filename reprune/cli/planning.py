@@ -166,9 +166,9 @@ def prepared(
     reference: str, budget: dict[str, Any], store: str, endpoint_url: str | None
 ) -> "Iterator[tuple[Subject, Dense, Store]]":
     """Prepare a workload for planning, with some of its budget replaced; the store is opened, and is writable."""
-    from reprune.workload import reading
+    from reprune.config import loading
 
-    loaded = reading.load(reference)
+    loaded = loading.load(reference)
     given = {key: value for key, value in budget.items() if value is not None}
     if given:
         loaded = loaded.replace(budget=loaded.budget.model_dump(mode="json") | given)

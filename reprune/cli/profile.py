@@ -14,8 +14,8 @@ from reprune.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from reprune.config.workload import Workload
     from reprune.hardware.profiles import Profiled
-    from reprune.workload.contract import Workload
 
 MOST_ROWS = 20
 
@@ -47,10 +47,10 @@ def profile(
     if not 0.5 <= seconds <= 3600:
         raise InputError(f"--seconds: {seconds:g} is out of range.", "Give 0.5 to 3600.")
     terminal.check_writable(html, "--html")
+    from reprune.config import loading
     from reprune.storage.uri import open_store
-    from reprune.workload import reading
 
-    loaded = reading.load(workload)
+    loaded = loading.load(workload)
     chosen = [it.check() for it in targets(target, loaded.target)]
     use_endpoint(endpoint_url)
     opened = open_store(store)
@@ -76,11 +76,12 @@ def profile(
 
 def _operators(workload: "Workload", batch_size: int) -> Any:
     """Return the operators of a workload's dense model; their latency does not depend on its weights."""
-    from reprune import bundle, entrypoints
+    from reprune import bundle
+    from reprune.config import entry_points
     from reprune.data.datasets import Data
     from reprune.pruning.graph.analyze import analyze
 
-    entrypoints.use_code(workload.code)
+    entry_points.use_code(workload.code)
     model = bundle.build(workload.model, key="model")
     operators = analyze(model, Data(workload).example(batch_size=batch_size)).operators
     if not operators:

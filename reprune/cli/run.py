@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reprune.cli.console import Watch
+    from reprune.config.workload import Workload
     from reprune.pipelines.local import Scratch
-    from reprune.workload.contract import Workload
 
 SCRATCH = Path(".reprune")
 """Folder of the logs and intermediate files of local runs."""
@@ -85,13 +85,13 @@ def run(
     Example with drift: reprune run digits --split production=reprune.workloads.digits.data:rotated
     """
     started = time.perf_counter()
+    from reprune.config import loading
     from reprune.storage.uri import open_store
-    from reprune.workload import reading
 
     if image and runner is Runner.local:
         raise InputError(f"--image {image}: without --runner docker there are no containers.", "Add --runner docker.")
     console = terminal.console(sys.stderr if as_json else sys.stdout)
-    loaded = reading.load(workload)
+    loaded = loading.load(workload)
     if split:
         loaded = loaded.replace(splits=dict(loaded.splits) | _splits(split))
     use_endpoint(endpoint_url)
@@ -161,7 +161,7 @@ def execute(
 
 
 def _splits(given: list[str]) -> dict[str, Any]:
-    from reprune.workload.contract import SPLITS
+    from reprune.config.workload import SPLITS
 
     chosen = {}
     for text in given:

@@ -9,8 +9,8 @@ from reprune.step import record_prefix
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from reprune.config.workload import Workload
     from reprune.storage.base import Store
-    from reprune.workload.contract import Workload
 
 COLUMNS = ("parameters", "size", "p50", "p95")
 REPORT = "report.html"

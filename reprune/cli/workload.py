@@ -45,9 +45,9 @@ def schema() -> None:
     """
     import json
 
-    from reprune.workload import reading
+    from reprune.config import loading
 
-    typer.echo(json.dumps(reading.schema(), indent=2))
+    typer.echo(json.dumps(loading.schema(), indent=2))
 
 
 def expectations(
@@ -64,17 +64,17 @@ def expectations(
     """
     import json
 
-    from reprune import entrypoints
-    from reprune.workload import contract, reading
+    from reprune.config import entry_points, loading
+    from reprune.config.workload import SPLITS
 
-    loaded = reading.load(workload)
-    files = {split: output / f"{split}.json" for split in contract.SPLITS}
+    loaded = loading.load(workload)
+    files = {split: output / f"{split}.json" for split in SPLITS}
     there = [str(path) for path in files.values() if path.exists()]
     if there and not force:
         raise InputError(f"{', '.join(there)} exist already.", "Name another folder, or add --force to replace them.")
     from reprune.data.validation.validate import inferred
 
-    entrypoints.use_code(loaded.code)
+    entry_points.use_code(loaded.code)
     suites = inferred(loaded)
     output.mkdir(parents=True, exist_ok=True)
     for split, suite in suites.items():
@@ -103,9 +103,9 @@ def compile_(
 
     Example: reprune compile digits --store s3://models/reprune -o pipeline.yaml
     """
-    from reprune.workload import reading
+    from reprune.config import loading
 
-    loaded = reading.load(workload)
+    loaded = loading.load(workload)
     if output.suffix not in (".yaml", ".yml"):
         raise InputError(f"--output: {str(output)!r} is no .yaml file.", "Name it like pipeline.yaml.")
     if namespace and not kubernetes:

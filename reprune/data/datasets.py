@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from reprune import entrypoints
+from reprune.config import entry_points
+from reprune.config.workload import Evaluation
 from reprune.errors import InputError
-from reprune.workload.contract import Evaluation
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader, Dataset
@@ -111,18 +111,18 @@ class Data:
         if entry_point is None:
             return None
         key = f"splits.{name}" if elsewhere else "data"
-        function = entrypoints.resolve(entry_point, key=key)
+        function = entry_points.resolve(entry_point, key=key)
         try:
             dataset = function() if elsewhere else function(name)
         except KeyError as error:
             if error.args == (name,) or name in str(error):
                 return None
             raise InputError(
-                f"{key}: {entry_point}({name!r}) raised {entrypoints.describe(error)}.", "Mend the function."
+                f"{key}: {entry_point}({name!r}) raised {entry_points.describe(error)}.", "Mend the function."
             ) from error
         except Exception as error:
             raise InputError(
-                f"{key}: {entry_point}({name!r}) raised {entrypoints.describe(error)}.", "Mend the function."
+                f"{key}: {entry_point}({name!r}) raised {entry_points.describe(error)}.", "Mend the function."
             ) from error
         if dataset is not None:
             _check_dataset(dataset, name=name, key=key)
@@ -214,7 +214,7 @@ def _check_dataset(dataset: Any, *, name: str, key: str) -> None:
         pair = cast(Any, dataset)[0]
     except Exception as error:
         raise InputError(
-            f"{key}: the first example of {name} raised {entrypoints.describe(error)}.", "Mend the dataset."
+            f"{key}: the first example of {name} raised {entry_points.describe(error)}.", "Mend the dataset."
         ) from error
     if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
         raise InputError(

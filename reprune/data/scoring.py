@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from reprune.config.workload import Evaluation
 from reprune.data import signals
 from reprune.errors import InputError
-from reprune.workload.contract import Evaluation
 
 if TYPE_CHECKING:
     from reprune.data.datasets import Data

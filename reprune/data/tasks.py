@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reprune import entrypoints
+from reprune.config import entry_points
+from reprune.config.workload import Evaluation
 from reprune.data import scoring
 from reprune.data.datasets import Data
 from reprune.data.scoring import IGNORED_TOKEN, per_sequence
 from reprune.errors import InputError
-from reprune.workload.contract import Evaluation
 
 
 @runtime_checkable
@@ -72,7 +72,7 @@ def find(name: str) -> Task:
     """Return a task by its name, or the user's own by its entry point."""
     if name in _TASKS:
         return _TASKS[name]()
-    task = entrypoints.resolve(name, key="task")
+    task = entry_points.resolve(name, key="task")
     task = task() if isinstance(task, type) else task
     if not isinstance(task, Task):
         raise InputError(

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, Subset
 
 from reprune import digest
+from reprune.config.workload import Workload
 from reprune.data import signals
 from reprune.data.datasets import Data, iter_batches
 from reprune.data.model_io import feed
 from reprune.drift.features import Array, sample
 from reprune.drift.reference import LIMIT, Reference
-from reprune.workload.contract import Workload
 
 SPLITS = ("validation", "test")
 """Where a reference's examples come from. The train split is left out: augmented, and a model is too sure of what it

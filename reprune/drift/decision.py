@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from reprune.config.drift import DriftPolicy
 from reprune.data.signals import Signals
 from reprune.drift.detect import detect
 from reprune.drift.features import Examples
-from reprune.drift.policy import DriftPolicy
 from reprune.drift.reference import Reference
 from reprune.drift.verdict import DriftReport
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from reprune.config.drift import DriftPolicy
 from reprune.data.signals import Signals
 from reprune.drift.features import Column, Examples, Sample, sample
 from reprune.drift.frame import Frame
 from reprune.drift.judge import inconclusive, judge
-from reprune.drift.policy import DriftPolicy
 from reprune.drift.reference import LIMIT, Reference
 from reprune.drift.summary import Summary, summarize
 from reprune.drift.table import Categories, Chunk, Values, agreement

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from reprune.config.drift import Group
+from reprune.config.entry_points import describe
+from reprune.config.target import Target
 from reprune.data.feature_summaries import numbers, summaries
 from reprune.data.signals import Signals
 from reprune.drift.embeddings import pooled, with_embedding
-from reprune.drift.policy import Group
-from reprune.entrypoints import describe
 from reprune.errors import InputError, first_line
 from reprune.hardware.session import open_session
-from reprune.hardware.target import Target
 
 LARGEST_VECTOR = 256
 GRID = 8

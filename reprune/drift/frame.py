@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from reprune.config.drift import Group
 from reprune.drift import cells
-from reprune.drift.policy import Group
 from reprune.drift.table import Categories, Values, group_of
 from reprune.errors import InputError
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reprune.config.drift import LATE, DriftPolicy, Group
 from reprune.drift import effects, limits
 from reprune.drift.frame import Field
 from reprune.drift.histograms import histograms
 from reprune.drift.joint import Conditional, Dependence, MaximumMeanDiscrepancy
 from reprune.drift.permutation import Kind, calibrate
-from reprune.drift.policy import LATE, DriftPolicy, Group
 from reprune.drift.quality import quality
 from reprune.drift.statistics import ChiSquare, LocationSpreadShape, Statistic, standardized
 from reprune.drift.summary import Summary

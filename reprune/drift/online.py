@@ -9,8 +9,8 @@ references: one that is unlike the rest by chance has more of them, and most hav
 
 from dataclasses import dataclass
 
+from reprune.config.drift import DriftPolicy
 from reprune.drift.judge import judge
-from reprune.drift.policy import DriftPolicy
 from reprune.drift.summary import Summary, merge
 from reprune.drift.verdict import DriftReport
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 
+from reprune.config.drift import DriftPolicy
 from reprune.drift import standalone, windows
 from reprune.drift.judge import judge, watched
-from reprune.drift.policy import DriftPolicy
 from reprune.drift.summary import Summary, merge
 from reprune.drift.verdict import DriftReport
 from reprune.drift.windows import Read

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reprune.champions import ONNX, fetch_champion
+from reprune.config.drift import DriftPolicy
+from reprune.config.workload import Workload
 from reprune.drift import summary_file, windows
 from reprune.drift.judge import judge, watched
-from reprune.drift.policy import DriftPolicy
 from reprune.drift.reference import is_reference
 from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport
@@ -15,7 +16,6 @@ from reprune.errors import InputError
 from reprune.registry.registry import Registry, workloads
 from reprune.storage.base import Store
 from reprune.storage.uri import fetch_file
-from reprune.workload.contract import Workload
 
 REFERENCE = "reference.safetensors"
 """What a version in the registry keeps its reference in."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reprune.drift.policy import Group
+from reprune.config.drift import Group
 from reprune.errors import InputError
 
 GROUPS: dict[Group, tuple[str, ...]] = {

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from reprune.drift.policy import Group
+from reprune.config.drift import Group
 
 Method = Literal[
     "location, spread, shape",

@@ -29,10 +29,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reprune.config.drift import LATE
 from reprune.drift import declared, formats
 from reprune.drift.features import input_columns
 from reprune.drift.frame import Frame
-from reprune.drift.policy import LATE
 from reprune.drift.summary import Summary, framed, summarize
 from reprune.drift.table import CLASSES, UNWATCHED, Categories, Chunk, Values, agreement, group_of
 from reprune.errors import InputError

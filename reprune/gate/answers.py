@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reprune.config.target import Target
 from reprune.data.datasets import tensors
 from reprune.data.scoring import Scoring, brier
 from reprune.errors import InputError
 from reprune.gate.features import simple_features
 from reprune.gate.gallery import Gallery
 from reprune.hardware.session import open_session
-from reprune.hardware.target import Target
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reprune import digest, entrypoints
+from reprune import digest
+from reprune.config import entry_points
+from reprune.config.workload import Evaluation
 from reprune.data import scoring
 from reprune.data.datasets import Data
 from reprune.errors import InputError
@@ -17,7 +19,6 @@ from reprune.gate.formats import Quantized
 from reprune.gate.gallery import Disagreement
 from reprune.hardware.benchmark import Benchmark
 from reprune.onnx.parity import Parity
-from reprune.workload.contract import Evaluation
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _named(evaluation: Evaluation, data: Data, split: str) -> dict[str, np.ndarr
     if evaluation.slices is None:
         return {}
     examples = data.split(split)
-    found = entrypoints.call(evaluation.slices, examples, key="slices")
+    found = entry_points.call(evaluation.slices, examples, key="slices")
     remedy = f"Return a dict of names to boolean masks, one entry an example of {split}."
     if not isinstance(found, Mapping):
         raise InputError(f"slices: {evaluation.slices} returned a {type(found).__name__}, not a dict.", remedy)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
+from reprune.config.gate import GatePolicy
+from reprune.config.sections import Budget
 from reprune.errors import InputError
 from reprune.gate.answers import CANDIDATE
 from reprune.gate.checks import artifact, behaviour, latency, quality, robustness, service
 from reprune.gate.evidence import Evidence
-from reprune.gate.policy import GatePolicy
 from reprune.gate.verdict import Check, Verdict, conclude
-from reprune.workload.sections import Budget
 
 
 def judge(evidence: Evidence, policy: GatePolicy, budget: Budget) -> Verdict:

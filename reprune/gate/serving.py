@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from reprune.config.target import Target
 from reprune.errors import InputError
 from reprune.hardware.session import open_session
-from reprune.hardware.target import Target
 
 TIMEOUT_SECONDS = 120.0
 RELATIVE_ERROR = 1e-4

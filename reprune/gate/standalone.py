@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reprune import entrypoints
+from reprune.config import entry_points
+from reprune.config.workload import Evaluation, Workload
 from reprune.data.datasets import Data
 from reprune.gate import evidence as gathering
 from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, feed_for
@@ -17,7 +18,6 @@ from reprune.hardware.session import open_session
 from reprune.onnx.parity import Parity, compare
 from reprune.servable import DESCRIPTION, onnx_file
 from reprune.storage.base import Store
-from reprune.workload.contract import Evaluation, Workload
 
 PARITY_EXAMPLES = 512
 """Examples on which a bundle's torch model is compared with its ONNX file."""
@@ -73,7 +73,7 @@ def gate(
     Raises:
         InputError: A model, the data or a target cannot be used.
     """
-    entrypoints.use_code(evaluation.code)
+    entry_points.use_code(evaluation.code)
     named = {DENSE: dense, CANDIDATE: candidate} | ({CHAMPION: champion} if champion else {})
     for target in evaluation.target:
         target.check()

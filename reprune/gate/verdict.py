@@ -4,7 +4,7 @@ from typing import Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from reprune.gate.policy import Severity
+from reprune.config.gate import Severity
 
 Status = Literal["passed", "failed", "inconclusive", "skipped"]
 Rule = Literal["high below", "low below", "low above"]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from reprune.config.target import Machine, Target, machine
 from reprune.errors import InputError, StepError
 from reprune.hardware.load import Load
 from reprune.hardware.statistics import Estimate, Recording, noise, quantiles, ratio
-from reprune.hardware.target import Machine, Target, machine
 
 CONTROL = "control"
 """Name of the second, identical session of the baseline that every benchmark carries."""

@@ -6,9 +6,9 @@ from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict
 
+from reprune.config.target import Machine, Target
 from reprune.errors import InputError
 from reprune.hardware.operators import OperatorShape
-from reprune.hardware.target import Machine, Target
 
 
 class Axis(BaseModel):

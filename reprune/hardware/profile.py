@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
+from reprune.config.target import Target, machine
 from reprune.errors import InputError
 from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
 from reprune.hardware.operators import Operator, OperatorShape, chain, example_batch
 from reprune.hardware.session import open_session
-from reprune.hardware.target import Target, machine
 
 Progress = Callable[[float], None]
 Point = tuple[int, int]

@@ -7,12 +7,12 @@ from dataclasses import fields
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from reprune.config.target import Machine, Target, machine
 from reprune.errors import ConflictError, IntegrityError
 from reprune.hardware.latency_table import LatencyTable, OperatorLatency
 from reprune.hardware.load import Load, LoadMeter
 from reprune.hardware.operators import Operator, OperatorShape, example_batch
 from reprune.hardware.profile import profile
-from reprune.hardware.target import Machine, Target, machine
 from reprune.storage.base import Entry, NotFoundError, Store
 
 MOST_POINTS = 40_000

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import onnxruntime
 
+from reprune.config.target import Target
 from reprune.errors import InputError
-from reprune.hardware.target import Target
 
 CPU = "CPUExecutionProvider"
 _ERRORS_ONLY = 3

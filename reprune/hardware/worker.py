@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from reprune.config.target import Target
 from reprune.errors import InputError, RepruneError
 from reprune.hardware.load import LoadMeter
 from reprune.hardware.pinning import pin
 from reprune.hardware.rounds import Samples, interleave
 from reprune.hardware.session import CPU, open_session
-from reprune.hardware.target import Target
 
 LEAST_SESSIONS = 5
 """Sessions of one model differ a little, by where its weights come to lie; several are opened where time allows."""

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from reprune.config.target import Target
 from reprune.data.datasets import Batch, count
 from reprune.data.model_io import feed
 from reprune.data.tasks import Task
 from reprune.hardware.session import open_session
-from reprune.hardware.target import Target
 from reprune.onnx.parity import Parity, Tally
 from reprune.onnx.quantize import Quantizer
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from reprune.config.target import Target
 from reprune.errors import InputError
 from reprune.hardware.session import open_session
-from reprune.hardware.target import Target
 
 if TYPE_CHECKING:
     from torch import nn

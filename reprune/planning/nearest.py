@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from reprune import words
+from reprune.config.limits import LatencyLimit, Limit
 from reprune.planning.knapsack import InfeasibleError, Solution
-from reprune.quantity import LatencyLimit, Limit
 
 
 @dataclass(frozen=True)

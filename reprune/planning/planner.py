@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from reprune.config.limits import LatencyLimit, SizeLimit
 from reprune.errors import InputError
 from reprune.hardware.latency_table import LatencyTable
 from reprune.planning import nearest
@@ -15,7 +16,6 @@ from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.whole_graph import WholeGraph
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.reached import held_back
-from reprune.quantity import LatencyLimit, SizeLimit
 
 MARGIN = 0.05
 """Part of the latency budget that is left unused, for what two measurements of one graph differ by."""

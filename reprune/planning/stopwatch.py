@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from reprune.config.target import Target
 from reprune.data.model_io import Inputs, feed
 from reprune.hardware.quick import measure_latency
-from reprune.hardware.target import Target
 from reprune.onnx.export import export
 
 SESSIONS = 3

@@ -10,16 +10,17 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from reprune.config.entry_points import use_code
+from reprune.config.target import machine
+from reprune.config.workload import Workload
 from reprune.data import tasks
 from reprune.data.datasets import Batch, Data
 from reprune.data.model_io import Inputs
 from reprune.data.tasks import Task
 from reprune.dense import Dense, find
-from reprune.entrypoints import use_code
 from reprune.errors import InputError
 from reprune.hardware import profiles
 from reprune.hardware.latency_table import LatencyTable
-from reprune.hardware.target import machine
 from reprune.onnx.export import export
 from reprune.planning import baselines
 from reprune.planning.plan import Plan, make_plan
@@ -30,11 +31,10 @@ from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning.criteria import score
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.iterative import best_cells, first_batches
+from reprune.pruning.iterative.pruner import best_cells, first_batches
 from reprune.pruning.selection import cut
 from reprune.storage.base import Store
 from reprune.training.fit import seed_everything
-from reprune.workload.contract import Workload
 
 Method = Literal["measured", "uniform", "magnitude", "macs"]
 """The planner's own way, and those it is compared with (`reprune.planning.baselines`)."""

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from reprune import words
+from reprune.config.target import Machine
 from reprune.hardware.benchmark import CONTROL, Benchmark
 from reprune.hardware.profile_summary import OperatorSummary, by_kind, summarize
 from reprune.hardware.profiles import Profiled
 from reprune.hardware.statistics import Estimate, Recording
-from reprune.hardware.target import Machine
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tone, page
 from reprune.report.plots import latency
 

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 
 from reprune import words
+from reprune.config.workload import Workload
 from reprune.planning.front import Alternative
 from reprune.planning.plan import Plan
-from reprune.pruning.iterative import Outcome
-from reprune.pruning.rounds import Round
+from reprune.pruning.iterative.pruner import Outcome
+from reprune.pruning.iterative.rounds import Round
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tile, Tiles, page
 from reprune.report.plots import planning, pruning
 from reprune.warm_start import WarmStart
 from reprune.words import clock
-from reprune.workload.contract import Workload
 
 
 def plan(made: Plan, *, workload: str, origin: str, warning: str = "") -> str:

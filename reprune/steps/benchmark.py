@@ -4,11 +4,11 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
+from reprune.config.target import Target
+from reprune.config.workload import Workload
 from reprune.hardware.benchmark import compare
-from reprune.hardware.target import Target
 from reprune.report import hardware_pages
 from reprune.step import Step
-from reprune.workload.contract import Workload
 
 SECONDS = 8.0
 """Time for the interleaved rounds of one target."""

@@ -10,8 +10,8 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from reprune import bundle, digest
+from reprune.config.target import Target
 from reprune.data.model_io import feed
-from reprune.hardware.target import Target
 from reprune.onnx.export import export
 from reprune.onnx.parity import compare
 from reprune.report import pages

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from reprune import bundle, digest, words
-from reprune.pruning.cost import macs_of
+from reprune.pruning.iterative.cost import macs_of
 from reprune.report import pages
 from reprune.step import Step
 from reprune.steps import learning, quantization_aware

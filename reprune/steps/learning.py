@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from reprune import words
+from reprune.config.workload import Workload
 from reprune.data.model_io import call
 from reprune.data.tasks import Task
-from reprune.pruning.cost import Cost, macs_of
-from reprune.pruning.rounds import Judgement
+from reprune.pruning.iterative.cost import Cost, macs_of
+from reprune.pruning.iterative.rounds import Judgement
 from reprune.step import Step
 from reprune.storage.checkpoints import Checkpoints
 from reprune.training import lesson
@@ -18,7 +19,6 @@ from reprune.training.evaluate import scores
 from reprune.training.fit import Settings
 from reprune.training.history import Epoch, History, Incident
 from reprune.training.quantization_aware import Rounding
-from reprune.workload.contract import Workload
 
 
 def settings(step: Step, *, epochs: int, learning_rate: float, seed: int, rounding: Rounding | None = None) -> Settings:

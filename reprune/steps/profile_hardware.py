@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from reprune.config.target import Target
 from reprune.hardware import profiles
-from reprune.hardware.target import Target
 from reprune.pruning.graph.analyze import analyze
 from reprune.report import hardware_pages
 from reprune.step import Step

@@ -9,7 +9,7 @@ from reprune import bundle, digest, words
 from reprune.hardware.profiles import read_profile
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.subject import Subject
-from reprune.pruning.iterative import Outcome
+from reprune.pruning.iterative.pruner import Outcome
 from reprune.pruning.reached import shortfall
 from reprune.report import planning_pages
 from reprune.step import Step

@@ -14,12 +14,12 @@ from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.sensitivity.memory import Memory
 from reprune.planning.subject import Subject
 from reprune.pruning.batchnorm import reestimate
-from reprune.pruning.cost import Cost, macs_of
-from reprune.pruning.iterative import Limits, Loop, Outcome, Parts, best_cells
+from reprune.pruning.iterative.cost import Cost, macs_of
+from reprune.pruning.iterative.pruner import Limits, Loop, Outcome, Parts, best_cells
+from reprune.pruning.iterative.pruner_state import Cutting, Progress
+from reprune.pruning.iterative.rounds import Judgement, Measured, Round
+from reprune.pruning.iterative.schedules import Fixed, Following, Pace
 from reprune.pruning.overlap import kept_cells, overlap
-from reprune.pruning.pace import Fixed, Following, Pace
-from reprune.pruning.progress import Cutting, Progress
-from reprune.pruning.rounds import Judgement, Measured, Round
 from reprune.pruning.surgery import replay
 from reprune.step import Step
 from reprune.steps import learning

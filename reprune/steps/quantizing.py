@@ -6,14 +6,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from reprune import digest
+from reprune.config.target import Machine, machine
 from reprune.data.model_io import Inputs
 from reprune.errors import InputError
 from reprune.hardware.profiles import read_profile
-from reprune.hardware.target import Machine, machine
 from reprune.onnx.mixed import Allowed, Mixed, quantize_within
 from reprune.onnx.parity import Parity
 from reprune.onnx.quantize import Quantizer, needs_reduced_range
-from reprune.pruning.iterative import first_batches
+from reprune.pruning.iterative.pruner import first_batches
 from reprune.step import Step
 from reprune.steps.benchmark import QUANTIZED
 from reprune.training.random_state import seed_everything

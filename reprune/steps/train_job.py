@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from reprune import entrypoints
-from reprune.cluster import TrainJob, seconds
+from reprune.config import entry_points
+from reprune.config.cluster import TrainJob, seconds
 from reprune.errors import ClusterError, StepError
 from reprune.step import Step
 
@@ -170,7 +170,7 @@ def main() -> None:
     workload, store, run, given = (os.environ[it] for it in _GIVEN)
     training = Training.model_validate_json(given)
     step = Step("train", workload=workload, store=store, run=run)
-    entrypoints.use_code(step.workload.code)
+    entry_points.use_code(step.workload.code)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         dist.init_process_group("gloo")
     seed_everything(step.workload.seed)

@@ -7,7 +7,9 @@ import safetensors.torch
 from pydantic import BaseModel
 from torch import nn
 
-from reprune import bundle, entrypoints
+from reprune import bundle
+from reprune.config import entry_points
+from reprune.config.loading import parse
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.events import Events
@@ -15,7 +17,6 @@ from reprune.storage.checkpoints import Checkpoints
 from reprune.training.fit import Settings
 from reprune.training.history import History
 from reprune.training.lesson import learn
-from reprune.workload.reading import parse
 
 TOLD = "told.jsonl"
 """Epochs and incidents, as they happen."""
@@ -66,7 +67,7 @@ def do(folder: Path, *, first: bool) -> None:
     """
     job = Job.model_validate_json((folder / _JOB).read_text())
     workload = parse(job.workload, origin="the training's workload")
-    entrypoints.use_code(workload.code)
+    entry_points.use_code(workload.code)
     data, events = Data(workload), Events(job.name, folder / TOLD)
     model = bundle.load(folder / _MODEL, allow=[workload.model])
     history = learn(

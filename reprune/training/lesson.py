@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from reprune.config.workload import Workload
 from reprune.data.datasets import Data
 from reprune.data.tasks import Task
 from reprune.storage.checkpoints import Checkpoints
@@ -13,7 +14,6 @@ from reprune.training.evaluate import scores
 from reprune.training.fit import Settings, fit
 from reprune.training.history import Epoch, History, Incident
 from reprune.training.relations import Relations
-from reprune.workload.contract import Workload
 
 
 def learn(

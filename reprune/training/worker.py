@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from reprune import entrypoints
+from reprune.config import entry_points
 from reprune.errors import RepruneError, StepError
 from reprune.training import job
 from reprune.training.accumulation import MemoryExhausted
@@ -38,7 +38,7 @@ def main() -> None:
     except Exception as error:
         traceback.print_exc()
         remedy = "The log has the whole traceback."
-        _leave(folder, rank, {"kind": "", "message": f"{entrypoints.describe(error)}.", "remedy": remedy})
+        _leave(folder, rank, {"kind": "", "message": f"{entry_points.describe(error)}.", "remedy": remedy})
 
 
 def _leave(folder: Path, rank: int, told: dict[str, object]) -> None:

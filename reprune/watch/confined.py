@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 
 from pydantic import BaseModel
 
+from reprune.config.workload import Workload
 from reprune.errors import RepruneError, StepError
 from reprune.storage.base import Store
 from reprune.watch.orders import Answer, Judged, Order, Setup
-from reprune.workload.contract import Workload
 
 log = logging.getLogger(__name__)
 

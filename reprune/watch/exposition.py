@@ -6,14 +6,14 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry
 
+from reprune.config.monitor import Source, windows_between_false_confirmations
+from reprune.config.serving import estimate
+from reprune.config.workload import Workload
 from reprune.metrics import ChampionMetrics, Writer
 from reprune.registry.history import History
 from reprune.registry.manifest import Version
-from reprune.savings import estimate
 from reprune.watch.guard import REFUSALS, waiting_seconds
-from reprune.watch.policy import Source, windows_between_false_confirmations
 from reprune.watch.state import Progress, State, Verdict
-from reprune.workload.contract import Workload
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from reprune.watch.policy import Source, WatchPolicy
+from reprune.config.monitor import Source, WatchPolicy
 from reprune.watch.state import Launch, State
 
 DAY_SECONDS = 24 * 3600.0

@@ -4,19 +4,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reprune.champions import ONNX
+from reprune.config.entry_points import describe
+from reprune.config.workload import Workload
 from reprune.data import signals
 from reprune.drift import detect
 from reprune.drift.decision import decide
 from reprune.drift.reference import Reference
 from reprune.drift.verdict import DriftReport
-from reprune.entrypoints import describe
 from reprune.errors import InputError, RepruneError
 from reprune.metrics import DRIFT_TESTS, DriftMetrics
 from reprune.storage.base import Store
 from reprune.watch import labels, logs, together
 from reprune.watch.orders import Judged, Order, late
 from reprune.watch.state import Window
-from reprune.workload.contract import Workload
 
 REFERENCE = "reference.safetensors"
 MEGABYTE = 10**6

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from reprune.drift.policy import LATE, DriftPolicy
+from reprune.config.drift import LATE, DriftPolicy
 from reprune.drift.verdict import Quality
 from reprune.errors import ConflictError, InputError, IntegrityError, RepruneError, StepError, StoreError
 from reprune.metrics import DriftMetrics

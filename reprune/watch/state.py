@@ -6,11 +6,11 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from reprune.config.monitor import Source, WatchPolicy
 from reprune.drift.verdict import Quality
 from reprune.errors import ConflictError, IntegrityError, StoreError
 from reprune.metrics import DriftMetrics
 from reprune.storage.base import NotFoundError, Store
-from reprune.watch.policy import Source, WatchPolicy
 
 ROOT = "monitor"
 LAUNCHES = 100

@@ -6,9 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reprune import digest
+from reprune.config.drift import DriftPolicy
 from reprune.drift import summary_file
 from reprune.drift.online import Look, Recent
-from reprune.drift.policy import DriftPolicy
 from reprune.drift.summary import Summary
 from reprune.errors import InputError
 from reprune.storage.base import NotFoundError, Store

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from reprune.config.monitor import WatchPolicy
 from reprune.errors import RepruneError
 from reprune.watch.clock import SteadyClock
 from reprune.watch.guard import Refusal, Request, recorded, refusal
-from reprune.watch.policy import WatchPolicy
 from reprune.watch.state import Keeper, Launch, Outcome, State
 
 log = logging.getLogger(__name__)

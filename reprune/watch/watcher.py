@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reprune.champions import ONNX
+from reprune.config.workload import Workload
 from reprune.data import signals
 from reprune.errors import RepruneError, StoreError
 from reprune.registry.history import Champion
@@ -22,7 +23,6 @@ from reprune.watch.guard import Request
 from reprune.watch.orders import Judged, Order, late
 from reprune.watch.progress import Progress
 from reprune.watch.state import UNREAD, Findings, Keeper, State, Window
-from reprune.workload.contract import Workload
 
 log = logging.getLogger(__name__)
 

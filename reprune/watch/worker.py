@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from reprune.config.workload import Workload
 from reprune.errors import RepruneError
 from reprune.watch.orders import Answer, Failure, Order, Setup
-from reprune.workload.contract import Workload
 
 if TYPE_CHECKING:
     from reprune.watch.judging import Judge
@@ -58,12 +58,12 @@ def main() -> None:
 
 def _prepared(setup: Setup) -> "tuple[Workload, Judge]":
     """Return the workload and its judge, with all that is imported before the limits hold."""
-    from reprune import entrypoints
+    from reprune.config import entry_points
     from reprune.storage.uri import open_store
     from reprune.watch.judging import Judge
 
     workload = Workload.model_validate(setup.workload)
-    entrypoints.use_code(workload.code)
+    entry_points.use_code(workload.code)
     return workload, Judge(workload, open_store(setup.store))
 
 

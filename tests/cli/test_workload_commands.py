@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from reprune.workload import reading
+from reprune.config import loading
 
 
 def reprune(*arguments, cwd, code=0):
@@ -33,7 +33,7 @@ def test_expectations_are_written_and_hold_once_they_are_named(tmp_path):
     assert "exist already" in reprune("expectations", "breast-cancer", cwd=tmp_path, code=2)
     raw = {"name": "mine", "model": "a:b", "data": "a:c", "expectations": {"train": "expectations/train.json"}}
     (tmp_path / "workload.yaml").write_text(yaml.safe_dump(raw))
-    loaded = reading.load(str(tmp_path / "workload.yaml"))
+    loaded = loading.load(str(tmp_path / "workload.yaml"))
     assert list(loaded.expectations["train"]) == suite
     jsonschema.validate(raw, json.loads(reprune("schema", cwd=tmp_path)))
     (tmp_path / "expectations" / "train.json").write_text("[")

@@ -2,10 +2,10 @@
 
 import pytest
 
+from reprune.config import loading
 from reprune.errors import InputError
 from reprune.events import WATCHER
 from reprune.pipelines.containers import Containers
-from reprune.workload import reading
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def containers(engine, tmp_path, monkeypatch):
     monkeypatch.setenv("UNRELATED_TOKEN", "do-not-tell-either")
 
     def make(store="store", **changes):
-        loaded = reading.load("digits").replace(**changes)
+        loaded = loading.load("digits").replace(**changes)
         return Containers(loaded, store=store if "://" in store else str(tmp_path / store), folder=tmp_path / "run")
 
     return make

@@ -38,7 +38,7 @@ def test_the_champion_loads_and_both_of_its_forms_answer_alike(before):
 def test_a_workload_file_with_every_key_is_understood(before):
     before("compile", "workload.yaml", "--output", "pipeline.yaml")
     before.python(
-        "from reprune.workload.reading import load\n"
+        "from reprune.config.loading import load\n"
         "workload = load('workload.yaml')\n"
         "assert workload.budget.latency.text == '0.9x' and workload.seed == 3, workload\n"
     )

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from reprune.workload import reading
+from reprune.config import loading
 
 SHORT = {
     "breast-cancer": {"train": {"epochs": 10, "batch_size": 32}, "finetune": {"epochs": 5}},
@@ -21,7 +21,7 @@ SHORT = {
 @pytest.fixture
 def short(project, request):
     """A shipped workload with fewer epochs, as a file; its entry points are those that ship."""
-    raw = reading.load(request.param).model_dump(mode="json", exclude_defaults=True) | SHORT[request.param]
+    raw = loading.load(request.param).model_dump(mode="json", exclude_defaults=True) | SHORT[request.param]
     raw["gate"] = {
         "latency": "warn",
         "tail_latency": "warn",

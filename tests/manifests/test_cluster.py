@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reprune.config import loading
 from reprune.custom_objects import CustomObjects
 from reprune.errors import ClusterError
 from reprune.pipelines.compiling import compile_resources
 from reprune.step import Step
 from reprune.steps import train_job
-from reprune.workload import reading
 
 MONITOR = "system:serviceaccount:reprune:reprune-monitor"
 
@@ -29,7 +29,7 @@ def test_the_server_takes_every_object(kubectl, for_this_server, request, name):
 
 def test_the_server_takes_the_pipeline_as_resources(kubectl, tmp_path):
     file = tmp_path / "pipeline.yaml"
-    compile_resources(reading.load("digits"), file, store="s3://models/reprune", namespace="kubeflow")
+    compile_resources(loading.load("digits"), file, store="s3://models/reprune", namespace="kubeflow")
     objects = list(yaml.safe_load_all(file.read_text()))
     kubectl("apply", "--server-side", "--dry-run=server", "--validate=true", objects=objects)
 
@@ -90,7 +90,7 @@ def test_a_train_job_is_taken_followed_and_deleted(kubectl, monkeypatch, tmp_pat
     monkeypatch.setattr(train_job, "POLL_SECONDS", 0.1)
     monkeypatch.setenv(train_job.IMAGE, "registry.example/train@sha256:" + "1" * 64)
     section = {"train_job": {"nodes": 2}, "secrets": {"reprune-store": ["AWS_ACCESS_KEY_ID"]}}
-    loaded = reading.load("digits").replace(cluster=section)
+    loaded = loading.load("digits").replace(cluster=section)
     step = Step("train", workload=loaded.model_dump_json(), store=str(tmp_path), run="run-1")
     training = train_job.Training(key="a" * 64, epochs=1, learning_rate=0.1)
     at = (train_job.GROUP, train_job.VERSION, train_job.PLURAL, "kubeflow")

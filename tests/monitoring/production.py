@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 from onnx import TensorProto, helper
 
 from reprune import digest
+from reprune.config.loading import parse
 from reprune.data import signals
 from reprune.drift.features import sample
 from reprune.drift.reference import LIMIT, Reference
 from reprune.registry.registry import Registry
 from reprune.watch import logs
-from reprune.workload.reading import parse
 
 NAME = "signals"
 COMPARISON = [

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reprune.config import loading
 from reprune.errors import InputError
 from reprune.pipelines.compiling import compile_pipeline
 from reprune.step import Step
-from reprune.workload import reading
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -22,7 +22,7 @@ def compiled(loaded, folder, **options):
 @pytest.fixture(scope="module")
 def digits_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("digits") / "pipeline.yaml"
-    compile_pipeline(reading.load("digits"), path, store="reprune-store")
+    compile_pipeline(loading.load("digits"), path, store="reprune-store")
     return path
 
 
@@ -40,7 +40,7 @@ def tasks_of(spec):
 @pytest.fixture(scope="module")
 def log_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("log") / "pipeline.yaml"
-    compile_pipeline(reading.load("digits"), path, store="reprune-store", log="s3://logs/digits", shards=3)
+    compile_pipeline(loading.load("digits"), path, store="reprune-store", log="s3://logs/digits", shards=3)
     return path
 
 
@@ -60,7 +60,7 @@ def test_every_step_runs_in_our_image_and_installs_nothing(digits):
 
 
 def test_the_image_can_be_another_one(tmp_path):
-    spec = compiled(reading.load("digits"), tmp_path, image="registry.example/mine@sha256:" + "0" * 64)
+    spec = compiled(loading.load("digits"), tmp_path, image="registry.example/mine@sha256:" + "0" * 64)
     images = {executor["container"]["image"] for executor in spec["deploymentSpec"]["executors"].values()}
     assert images == {"registry.example/mine@sha256:" + "0" * 64}
 
@@ -76,7 +76,7 @@ def test_metrics_are_published_however_the_run_ends(digits):
 
 
 def test_each_target_has_steps_of_its_own_that_follow_one_another(tmp_path):
-    two = reading.load("digits").replace(target=[{"batch_size": 1}, {"batch_size": 32}])
+    two = loading.load("digits").replace(target=[{"batch_size": 1}, {"batch_size": 32}])
     tasks = tasks_of(compiled(two, tmp_path))
     assert "benchmark" in tasks["benchmark-2"]["dependentTasks"]
     assert {"benchmark", "benchmark-2"} <= set(tasks["gate"]["dependentTasks"])
@@ -85,21 +85,21 @@ def test_each_target_has_steps_of_its_own_that_follow_one_another(tmp_path):
 
 def test_no_secret_travels_in_the_pipeline(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
-    compile_pipeline(reading.load("digits"), tmp_path / "pipeline.yaml", store="s3://bucket/prefix")
+    compile_pipeline(loading.load("digits"), tmp_path / "pipeline.yaml", store="s3://bucket/prefix")
     assert "do-not-tell" not in (tmp_path / "pipeline.yaml").read_text()
 
 
 def test_the_code_of_a_small_workload_travels_in_the_pipeline(tmp_path):
     (tmp_path / "nets.py").write_text("def build(): ...\n")
     (tmp_path / "workload.yaml").write_text("name: mine\nmodel: nets:build\ndata: nets:load\n")
-    spec = compiled(reading.load(str(tmp_path / "workload.yaml")), tmp_path)
+    spec = compiled(loading.load(str(tmp_path / "workload.yaml")), tmp_path)
     default = json.loads(spec["root"]["inputDefinitions"]["parameters"]["workload"]["defaultValue"])
     with Step("gate", workload=json.dumps(default), store=str(tmp_path / "store"), run="r") as step:
         assert (Path(step.workload.code) / "nets.py").read_text() == "def build(): ...\n"
 
 
 def test_a_folder_of_the_image_is_named_as_it_is(tmp_path):
-    loaded = reading.load("digits").replace(code="/opt/somewhere/else")
+    loaded = loading.load("digits").replace(code="/opt/somewhere/else")
     spec = compiled(loaded, tmp_path)
     assert "/opt/somewhere/else" in spec["root"]["inputDefinitions"]["parameters"]["workload"]["defaultValue"]
 
@@ -113,7 +113,7 @@ def test_files_of_this_machine_are_refused_and_those_of_the_image_are_not(tmp_pa
 
     def load(changes):
         (tmp_path / "workload.yaml").write_text(yaml.safe_dump(raw | changes))
-        return reading.load(str(tmp_path / "workload.yaml"))
+        return loading.load(str(tmp_path / "workload.yaml"))
 
     with pytest.raises(InputError, match=f"{told}: there is no file {tmp_path}/{name}"):
         compiled(load(changes), tmp_path)

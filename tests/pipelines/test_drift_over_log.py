@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from reprune.cli.app import app
+from reprune.config import loading
 from reprune.drift import standalone
 from reprune.drift.features import Column, Sample
 from reprune.drift.reference import Reference
@@ -17,7 +18,6 @@ from reprune.errors import InputError
 from reprune.events import VARIABLE, WATCHER
 from reprune.registry.registry import Registry
 from reprune.storage.uri import open_store
-from reprune.workload import reading
 
 CLASSES = 3
 
@@ -79,7 +79,7 @@ def test_three_shards_of_two_files_are_judged_as_the_log_at_once(project):
     whole = standalone.compare(
         "shop",
         str(project / "log"),
-        reading.load("shop.yaml").drift,
+        loading.load("shop.yaml").drift,
         store=open_store("store"),
         scratch=project / "scratch",
     ).report

@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from reprune.cluster import STEPS
+from reprune.config import loading
+from reprune.config.cluster import STEPS
 from reprune.errors import InputError
 from reprune.pipelines.compiling import compile_pipeline
-from reprune.workload import reading
 
 CLUSTER = {
     "secrets": {"reprune-store": ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]},
@@ -34,7 +34,7 @@ CLUSTER = {
 def documents(tmp_path_factory):
     path = tmp_path_factory.mktemp("needs") / "pipeline.yaml"
     two = [{"batch_size": 32}, {"batch_size": 32, "threads": 4}]
-    chosen = reading.load("digits").replace(target=two, cluster=CLUSTER)
+    chosen = loading.load("digits").replace(target=two, cluster=CLUSTER)
     compile_pipeline(chosen, path, store="s3://models/reprune")
     return list(yaml.safe_load_all(path.read_text()))
 
@@ -54,7 +54,7 @@ def pods(documents):
 @pytest.fixture(scope="module")
 def of_a_log(tmp_path_factory):
     path = tmp_path_factory.mktemp("log") / "pipeline.yaml"
-    compile_pipeline(reading.load("digits"), path, store="s3://models/reprune", log="s3://logs/digits", shards=2)
+    compile_pipeline(loading.load("digits"), path, store="s3://models/reprune", log="s3://logs/digits", shards=2)
     return next(iter(yaml.safe_load_all(path.read_text())))["deploymentSpec"]["executors"]
 
 
@@ -137,7 +137,7 @@ def test_a_run_ends_at_its_deadline_even_when_it_waits_for_a_node_that_does_not_
 
 
 def test_a_target_that_needs_an_accelerator_and_asks_for_none_is_refused(tmp_path):
-    cuda = reading.load("digits").replace(target={"provider": "CUDAExecutionProvider"})
+    cuda = loading.load("digits").replace(target={"provider": "CUDAExecutionProvider"})
     with pytest.raises(InputError, match="asks for no accelerator") as error:
         compile_pipeline(cuda, tmp_path / "pipeline.yaml", store="reprune-store")
     assert "cuda-1-thread-batch-1" in error.value.remedy
@@ -159,10 +159,10 @@ def test_a_target_that_needs_an_accelerator_and_asks_for_none_is_refused(tmp_pat
 )
 def test_what_cannot_be_is_refused_with_the_key_and_the_remedy(section, told):
     with pytest.raises(InputError, match=told):
-        reading.load("digits").replace(cluster=section)
+        loading.load("digits").replace(cluster=section)
 
 
 def test_a_secret_value_is_not_repeated_in_the_message():
     with pytest.raises(InputError) as error:
-        reading.load("digits").replace(cluster={"environment": {"AWS_SECRET_ACCESS_KEY": "do-not-tell"}})
+        loading.load("digits").replace(cluster={"environment": {"AWS_SECRET_ACCESS_KEY": "do-not-tell"}})
     assert "do-not-tell" not in str(error.value)

@@ -539,7 +539,8 @@ class TestTheWorkingFolder:
 
     def test_the_code_folder_of_a_workload_is_searched(self, folder):
         code = (
-            "from reprune.entrypoints import use_code; from reprune import bundle; import sys; use_code(sys.argv[1]); "
+            "from reprune.config.entry_points import use_code; from reprune import bundle; import sys; "
+            "use_code(sys.argv[1]); "
             "bundle.load('.', allow=['beside:Net'])"
         )
         done = self.run(folder, "-c", code, str(folder))

@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from reprune.config import loading
 from reprune.data.datasets import Data, count, tensors
 from reprune.data.model_io import call
 from reprune.errors import InputError
-from reprune.workload import reading
 
 MODULE = """
 import numpy
@@ -59,7 +59,7 @@ def data(tmp_path, monkeypatch):
     def make(function="load", **splits):
         raw = {"name": "mine", "model": "m:m", "data": f"{name}:{function}"}
         splits = {split: where.replace("HERE", name) for split, where in splits.items()}
-        return Data(reading.parse(raw | {"splits": splits}, origin="test"))
+        return Data(loading.parse(raw | {"splits": splits}, origin="test"))
 
     return make
 

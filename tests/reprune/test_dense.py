@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from reprune import bundle, dense
+from reprune.config.loading import parse
 from reprune.errors import InputError
 from reprune.storage.uri import open_store
-from reprune.workload.reading import parse
 
 WORKLOAD = {
     "name": "cancer",

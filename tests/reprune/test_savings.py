@@ -2,8 +2,8 @@
 
 import pytest
 
-from reprune.hardware.target import Target
-from reprune.savings import Serving, estimate
+from reprune.config.serving import Serving, estimate
+from reprune.config.target import Target
 
 DENSE = {"p50_seconds": 0.032}
 

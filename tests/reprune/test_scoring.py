@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from reprune.config.workload import Evaluation
 from reprune.data import scoring, tasks
 from reprune.data.datasets import Data
 from reprune.errors import InputError
-from reprune.workload.contract import Evaluation
 
 RANDOM = torch.Generator().manual_seed(0)
 

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
+from reprune.config import loading
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.errors import InputError
-from reprune.workload import reading
 
 
 def test_accuracy_of_classification_is_the_share_that_is_right():
@@ -78,5 +78,5 @@ def test_the_regression_of_a_workload_knows_the_variance_of_its_test_split(tmp_p
     )
     monkeypatch.syspath_prepend(tmp_path)
     raw = {"name": "mine", "model": "m:m", "data": "own_data:load", "task": "regression"}
-    loaded = reading.parse(raw, origin="test")
+    loaded = loading.parse(raw, origin="test")
     assert tasks.of(loaded, Data(loaded)).score(torch.tensor([0.0]), torch.tensor([2.0])).item() == pytest.approx(0.0)

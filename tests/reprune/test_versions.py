@@ -3,10 +3,10 @@ import json
 import pytest
 
 from reprune import __version__, versions
+from reprune.config.loading import load
 from reprune.errors import InputError, IntegrityError
 from reprune.step import Step
 from reprune.storage.uri import open_store
-from reprune.workload.reading import load
 
 WORKLOAD = load("digits").model_dump_json(exclude_defaults=True)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from reprune import entrypoints
+from reprune.config import entry_points
 from reprune.errors import InputError
 
 LIMIT = 10_000
@@ -39,7 +39,7 @@ def examples(dataset: Any, split: str, *, limit: int = LIMIT) -> Iterator[Exampl
                 return
             except Exception as error:
                 raise InputError(
-                    f"data: {split} raised {entrypoints.describe(error)} after {read} examples were read.",
+                    f"data: {split} raised {entry_points.describe(error)} after {read} examples were read.",
                     "Mend the dataset.",
                 ) from error
             if not (isinstance(pair, (tuple, list)) and len(pair) == 2):

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from reprune import bundle
+from reprune.config.workload import SPLITS, Workload
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.data.validation.examples import Example, examples, leaves, total
 from reprune.data.validation.tabular import Table, columns, joined
 from reprune.data.validation.task_check import Judge, Spec
 from reprune.errors import InputError
-from reprune.workload.contract import SPLITS, Workload
 
 BATCH = 64
 

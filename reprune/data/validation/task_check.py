@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
+from reprune.config.entry_points import describe
 from reprune.data.model_io import call, named_outputs
 from reprune.data.tasks import Task
 from reprune.data.validation.examples import Example
-from reprune.entrypoints import describe
 from reprune.errors import InputError
 
 Spec = dict[str, str]

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from reprune import digest
+from reprune.config.workload import Workload
 from reprune.data.datasets import Data
 from reprune.data.validation.examples import leaves
 from reprune.data.validation.preflight import Split, preflight, read
 from reprune.data.validation.result import Validation
-from reprune.workload.contract import Workload
 
 LEARNT_FROM = ("train", "validation", "test")
 ASKED_TWICE = 4

@@ -4,12 +4,12 @@ from functools import partial
 from typing import NamedTuple
 
 from reprune import words
+from reprune.config.gate import GatePolicy
+from reprune.config.limits import SizeLimit
 from reprune.gate.answers import CANDIDATE, DENSE
 from reprune.gate.evidence import Evidence
-from reprune.gate.policy import GatePolicy
 from reprune.gate.verdict import Check, Status
 from reprune.onnx.parity import Parity
-from reprune.quantity import SizeLimit
 
 
 class Limits(NamedTuple):

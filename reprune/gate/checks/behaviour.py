@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from reprune import words
+from reprune.config.gate import GatePolicy
 from reprune.gate import statistics
 from reprune.gate.answers import CANDIDATE, DENSE
 from reprune.gate.calibration import calibration_rise
 from reprune.gate.evidence import Evidence
-from reprune.gate.policy import GatePolicy
 from reprune.gate.statistics import Comparison
 from reprune.gate.verdict import Bounded, Check, Status
 

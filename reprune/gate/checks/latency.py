@@ -1,13 +1,13 @@
 """Whether the candidate is fast enough on every target, from interleaved timings against dense and a control."""
 
 from reprune import words
+from reprune.config.gate import GatePolicy, Severity
+from reprune.config.limits import LatencyLimit
 from reprune.gate.answers import CANDIDATE
 from reprune.gate.evidence import Evidence
-from reprune.gate.policy import GatePolicy, Severity
 from reprune.gate.verdict import Check, Status
 from reprune.hardware.benchmark import Benchmark
 from reprune.hardware.statistics import Estimate, quotient
-from reprune.quantity import LatencyLimit
 
 
 def median(evidence: Evidence, policy: GatePolicy, limit: LatencyLimit) -> list[Check]:

@@ -3,10 +3,10 @@
 import numpy as np
 
 from reprune import words
+from reprune.config.gate import GatePolicy
 from reprune.gate import statistics
 from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE
 from reprune.gate.evidence import Evidence
-from reprune.gate.policy import GatePolicy
 from reprune.gate.statistics import Comparison
 from reprune.gate.verdict import Check, Status
 

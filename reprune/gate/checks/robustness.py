@@ -7,12 +7,12 @@ import numpy as np
 from scipy import stats
 
 from reprune import words
+from reprune.config.gate import GatePolicy
 from reprune.gate import statistics
 from reprune.gate.answers import CANDIDATE, DENSE
 from reprune.gate.checks.quality import form
 from reprune.gate.conditions import Condition
 from reprune.gate.evidence import Evidence
-from reprune.gate.policy import GatePolicy
 from reprune.gate.statistics import Interval
 from reprune.gate.verdict import Check, Status
 

@@ -1,9 +1,9 @@
 """Whether the candidate keeps to the limits of the service: throughput, peak memory and cold start on every target."""
 
 from reprune import words
+from reprune.config.gate import GatePolicy
 from reprune.gate.answers import CANDIDATE
 from reprune.gate.evidence import Evidence
-from reprune.gate.policy import GatePolicy
 from reprune.gate.verdict import Check
 from reprune.hardware.benchmark import Benchmark
 

@@ -2,11 +2,11 @@ import pytest
 
 from reprune.advice.advise import advise
 from reprune.advice.facts import Facts
+from reprune.config.sections import Budget
+from reprune.config.target import Target, machine
 from reprune.hardware.benchmark import CONTROL, Benchmark, ModelTiming
 from reprune.hardware.load import Load
 from reprune.hardware.statistics import Estimate
-from reprune.hardware.target import Target, machine
-from reprune.workload.sections import Budget
 
 TIMES = {"structured": 0.3, "int8": 0.6, "structured+int8": 0.2, "unstructured": 1.0, "2:4": 0.99}
 SIZES = {"structured": 0.3, "int8": 0.26, "structured+int8": 0.1}

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reprune.advice.cost import last_run_seconds
+from reprune.config.loading import load
 from reprune.step import Step, read_records
 from reprune.storage.uri import open_store
-from reprune.workload.reading import load
 
 BESIDE = st.sampled_from([{"models": {}}, {"step": "prune"}, {"seconds": 3.0}, [], None, "text", 1])
 """JSON that lies beside records: timings, notes of a step under way, whatever else."""

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import TensorDataset
 
+from reprune.config.drift import DriftPolicy
 from reprune.drift.dataset import DatasetExamples
 from reprune.drift.detect import compare, detect
 from reprune.drift.features import Column, Sample
-from reprune.drift.policy import DriftPolicy
 from reprune.drift.verdict import DriftReport
 from reprune.errors import InputError, IntegrityError
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from reprune.config.drift import DriftPolicy
 from reprune.drift.detect import compare, detect
 from reprune.drift.embeddings import WIDTH, pooled, with_embedding
 from reprune.drift.features import Sample
-from reprune.drift.policy import DriftPolicy
 from reprune.drift.reference import Reference
 from reprune.onnx.export import export
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, kstest
 
+from reprune.config.drift import DriftPolicy
 from reprune.drift.detect import compare
 from reprune.drift.features import Column, Sample
-from reprune.drift.policy import DriftPolicy
 
 WINDOWS = 300
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from reprune.config.drift import DriftPolicy
 from reprune.drift.frame import Frame
 from reprune.drift.online import LONGEST, LOOKS, Recent
-from reprune.drift.policy import DriftPolicy
 from reprune.drift.summary import summarize
 from reprune.drift.table import Chunk
 

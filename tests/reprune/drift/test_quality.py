@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from reprune.config.drift import DriftPolicy
 from reprune.drift.frame import Frame
 from reprune.drift.judge import judge
-from reprune.drift.policy import DriftPolicy
 from reprune.drift.quality import quality
 from reprune.drift.summary import summarize
 from reprune.drift.table import Categories, Chunk

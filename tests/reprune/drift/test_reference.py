@@ -94,13 +94,12 @@ def test_tokens_are_watched_by_position_and_as_bags(champion, tmp_path):
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory):
     """The shipped digits network with its first weights: enough to freeze a reference."""
-    from reprune import entrypoints
+    from reprune.config import entry_points, loading
     from reprune.onnx.export import export
-    from reprune.workload import reading
 
     torch.manual_seed(0)
-    digits = reading.load("digits")
-    model = entrypoints.call(digits.model, key="model").eval()
+    digits = loading.load("digits")
+    model = entry_points.call(digits.model, key="model").eval()
     path = tmp_path_factory.mktemp("untrained") / "model.onnx"
     export(model, Data(digits).example(), path)
     return digits, path

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reprune.drift.policy import DriftPolicy
+from reprune.config.drift import DriftPolicy
 from reprune.drift.shards import judge_shards
 from reprune.drift.summary import framed, summarize
 from reprune.drift.table import Chunk

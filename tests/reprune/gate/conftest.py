@@ -9,6 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from reprune.config.loading import load
+from reprune.config.sections import Budget
+from reprune.config.target import Target, machine
+from reprune.config.workload import Workload
 from reprune.data.datasets import Data
 from reprune.gate.answers import Answers
 from reprune.gate.evidence import Evidence, collect
@@ -16,12 +20,8 @@ from reprune.gate.verdict import Verdict
 from reprune.hardware.benchmark import Benchmark, ModelTiming
 from reprune.hardware.load import Load
 from reprune.hardware.statistics import Estimate
-from reprune.hardware.target import Target, machine
 from reprune.onnx import parity
 from reprune.onnx.export import export
-from reprune.workload.contract import Workload
-from reprune.workload.reading import load
-from reprune.workload.sections import Budget
 
 BUDGET = Budget(latency="0.5x", accuracy_drop=0.02)
 TARGET = "CPU, 1 thread, batch 1"

@@ -9,12 +9,12 @@ import pytest
 import torch
 from sklearn.metrics import r2_score
 
+from reprune.config.loading import load, parse
+from reprune.config.workload import Workload
 from reprune.data.datasets import Data
 from reprune.errors import InputError
 from reprune.gate.evidence import collect
 from reprune.onnx.export import export
-from reprune.workload.contract import Workload
-from reprune.workload.reading import load, parse
 
 
 def test_scores_losses_and_disagreements_are_those_of_torch(

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from reprune.config.gate import GatePolicy
+from reprune.config.sections import Budget
+from reprune.config.target import Target
 from reprune.data.tasks import Classification
 from reprune.gate.evidence import collect
 from reprune.gate.formats import Quantized, as_candidate, pays
 from reprune.gate.judge import judge
-from reprune.gate.policy import GatePolicy
-from reprune.hardware.target import Target
 from reprune.onnx.mixed import compare_files
 from reprune.onnx.quantize import Quantizer
 from reprune.report.report import write_report
-from reprune.workload.sections import Budget
 from tests.reprune.onnx import products
 
 LATENCY_OFF = GatePolicy(latency="off", tail_latency="off", extreme_latency="off")

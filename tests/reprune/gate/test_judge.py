@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from reprune.config.gate import CHECKS, GatePolicy
+from reprune.config.sections import Budget
 from reprune.errors import InputError
 from reprune.gate.evidence import Evidence
 from reprune.gate.judge import judge
-from reprune.gate.policy import CHECKS, GatePolicy
 from reprune.gate.verdict import Verdict
-from reprune.workload.sections import Budget
 from tests.reprune.gate.conftest import BUDGET, TARGET, failing, simulated
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from reprune.config.gate import GatePolicy
 from reprune.gate.evidence import Evidence, collect
 from reprune.gate.judge import judge
-from reprune.gate.policy import GatePolicy
 from reprune.hardware.benchmark import Benchmark
 from reprune.hardware.rounds import Samples
 from reprune.hardware.statistics import quantiles

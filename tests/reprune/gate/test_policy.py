@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from reprune.config.gate import CHECKS, GatePolicy
+from reprune.config.loading import parse
 from reprune.errors import InputError
-from reprune.gate.policy import CHECKS, GatePolicy
-from reprune.workload.reading import parse
 
 WORKLOAD = {"name": "x", "model": "a:b", "data": "a:c"}
 
@@ -46,7 +46,7 @@ def test_a_misspelt_check_is_answered_with_the_right_one() -> None:
 
 def test_the_policy_needs_nothing_heavy() -> None:
     code = (
-        "import sys, reprune.gate.policy; print(sorted({'torch', 'scipy', 'numpy', 'onnxruntime'} & set(sys.modules)))"
+        "import sys, reprune.config.gate; print(sorted({'torch', 'scipy', 'numpy', 'onnxruntime'} & set(sys.modules)))"
     )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

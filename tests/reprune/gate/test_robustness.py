@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from reprune.config.gate import GatePolicy
 from reprune.gate import corruptions
 from reprune.gate.conditions import Condition
 from reprune.gate.evidence import Evidence, collect
 from reprune.gate.judge import judge
-from reprune.gate.policy import GatePolicy
 from tests.reprune.gate.conftest import BUDGET, failing
 
 RANDOM = np.random.default_rng(0)

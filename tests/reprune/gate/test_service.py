@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
+from reprune.config.gate import CHECKS, GatePolicy
 from reprune.gate.evidence import Evidence
 from reprune.gate.judge import judge
-from reprune.gate.policy import CHECKS, GatePolicy
 from tests.reprune.gate.conftest import BUDGET, TARGET
 
 

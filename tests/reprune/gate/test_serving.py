@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reprune.config.target import Target
 from reprune.errors import InputError
 from reprune.gate import serving
 from reprune.hardware.session import open_session
-from reprune.hardware.target import Target
 
 EXAMPLES = {"input": np.random.default_rng(0).random((3, 1, 8, 8), dtype=np.float32)}
 

@@ -5,11 +5,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from reprune.config.target import Target
 from reprune.errors import InputError, StepError
 from reprune.hardware import benchmark
 from reprune.hardware.benchmark import CONTROL, Benchmark, compare
 from reprune.hardware.statistics import Estimate, Recording
-from reprune.hardware.target import Target
 
 INPUTS = {"input": np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)}
 

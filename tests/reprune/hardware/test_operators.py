@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from reprune.config.target import Target
 from reprune.errors import InputError
 from reprune.hardware.operators import OperatorShape, chain
 from reprune.hardware.session import open_session
-from reprune.hardware.target import Target
 
 
 def run(shape, in_width, out_width, copies, batch_size=3):

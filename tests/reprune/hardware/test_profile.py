@@ -2,11 +2,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reprune.config.target import Target
 from reprune.errors import InputError
 from reprune.hardware.latency_table import LatencyTable
 from reprune.hardware.operators import OperatorShape
 from reprune.hardware.profile import profile
-from reprune.hardware.target import Target
 
 
 def planted(quantum: int, block: int):

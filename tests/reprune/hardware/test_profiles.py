@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from reprune.config.target import Target, machine
 from reprune.errors import IntegrityError
 from reprune.hardware import profiles
 from reprune.hardware.operators import OperatorShape
 from reprune.hardware.profiles import complete, key_of, read_profile
-from reprune.hardware.target import Target, machine
 from reprune.storage.base import NotFoundError
 from reprune.storage.uri import open_store
 

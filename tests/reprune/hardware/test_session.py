@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from reprune.config.target import Target
 from reprune.errors import InputError
 from reprune.hardware.session import open_session
-from reprune.hardware.target import Target
 
 
 def test_opens_a_path_and_its_bytes_alike(linear_onnx):

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
+from reprune.config.target import Target, machine, usable_cores
 from reprune.errors import InputError
-from reprune.hardware.target import Target, machine, usable_cores
 
 
 def test_the_default_target_is_one_cpu_thread_and_can_be_served_here():
@@ -43,7 +43,7 @@ def test_impossible_or_unknown_keys_are_refused(wrong):
 
 
 def test_importing_the_target_loads_no_runtime():
-    probe = "import sys, reprune.hardware.target; sys.exit(bool({'torch', 'onnxruntime', 'numpy'} & set(sys.modules)))"
+    probe = "import sys, reprune.config.target; sys.exit(bool({'torch', 'onnxruntime', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", probe]).returncode == 0
 
 

@@ -1,6 +1,6 @@
 """INT8 products as this processor computes them; tests that serve 8 bits choose by it, as the pipeline does."""
 
-from reprune.hardware.target import machine
+from reprune.config.target import machine
 from reprune.onnx.quantize import needs_reduced_range
 
 SATURATE = needs_reduced_range(machine().instruction_sets)

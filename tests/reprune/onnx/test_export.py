@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from reprune.config.target import Target
 from reprune.data.model_io import feed, named_outputs
 from reprune.errors import InputError
 from reprune.hardware.session import open_session
-from reprune.hardware.target import Target
 from reprune.onnx.export import export
 
 

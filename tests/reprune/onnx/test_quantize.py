@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from reprune.config.target import Target
 from reprune.data import tasks
 from reprune.errors import InputError
 from reprune.hardware.session import open_session
-from reprune.hardware.target import Target
 from reprune.onnx.export import export
 from reprune.onnx.mixed import Allowed, compare_files, quantize_within
 from reprune.onnx.parity import compare

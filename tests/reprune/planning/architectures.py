@@ -3,9 +3,9 @@
 import torch
 from torch.utils import _pytree as pytree
 
+from reprune.config.workload import Workload
 from reprune.data.datasets import Data
 from reprune.planning.subject import Subject
-from reprune.workload.contract import Workload
 from tests.reprune.pruning.helpers import randomize
 from tests.reprune.pruning.zoo import MORE, ZOO
 

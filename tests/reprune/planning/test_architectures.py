@@ -8,15 +8,15 @@ import pytest
 
 from reprune.advice import facts, variants
 from reprune.advice.advise import EFFECT, advise
+from reprune.config.sections import Budget
+from reprune.config.target import Target
 from reprune.errors import InputError
 from reprune.hardware.operators import OperatorShape, example_batch
 from reprune.hardware.profile import profile
-from reprune.hardware.target import Target
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
 from reprune.planning.pricing import Prices
 from reprune.storage.uri import open_store
-from reprune.workload.sections import Budget
 from tests.reprune.planning import architectures
 from tests.reprune.planning.architectures import ARCHITECTURES, FAMILIES
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from reprune.config.limits import LatencyLimit, SizeLimit
+from reprune.config.target import Target
 from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
 from reprune.hardware.operators import OperatorShape, example_batch
-from reprune.hardware.target import Target
 from reprune.planning import baselines
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
@@ -15,7 +16,6 @@ from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
 from reprune.pruning.criteria import score
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.selection import cut
-from reprune.quantity import LatencyLimit, SizeLimit
 
 BLOCK = 8
 

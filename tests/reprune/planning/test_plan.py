@@ -7,16 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from reprune.config.limits import LatencyLimit, SizeLimit
+from reprune.config.target import Target
 from reprune.errors import InputError
 from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
 from reprune.hardware.operators import OperatorShape, example_batch
-from reprune.hardware.target import Target
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import Plan, make_plan
 from reprune.planning.planner import MARGIN
 from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
-from reprune.quantity import LatencyLimit, SizeLimit
 
 BLOCK = 16
 CALL = 20e-6

@@ -9,11 +9,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from reprune.data.tasks import Classification
 from reprune.errors import InputError
-from reprune.pruning.cost import Cost, macs_of
-from reprune.pruning.iterative import Limits, Loop, Parts
-from reprune.pruning.pace import Fixed, Following
-from reprune.pruning.progress import Progress
-from reprune.pruning.rounds import Judgement, Measured
+from reprune.pruning.iterative.cost import Cost, macs_of
+from reprune.pruning.iterative.pruner import Limits, Loop, Parts
+from reprune.pruning.iterative.pruner_state import Progress
+from reprune.pruning.iterative.rounds import Judgement, Measured
+from reprune.pruning.iterative.schedules import Fixed, Following
 from reprune.pruning.surgery import replay
 from reprune.storage.checkpoints import Checkpoints
 from reprune.storage.uri import open_store

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from reprune.pruning.pace import Fixed, Following, share_at
+from reprune.pruning.iterative.schedules import Fixed, Following, share_at
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import reprune
 from reprune.errors import PruningError
-from reprune.pruning import masks, schedules
+from reprune.pruning import masks
 from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.iterative import sparsity_schedules
 from reprune.pruning.reached import held_back, removed_share, shortfall
 from tests.reprune.pruning.helpers import randomize
 from tests.reprune.pruning.zoo import MORE, ZOO
@@ -131,7 +132,7 @@ def test_a_gradual_pruning_and_a_ticket_are_judged_in_the_end():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
     def train(sparsity, strict):
-        with schedules.gradual(model, optimizer, sparsity=sparsity, steps=3, ranking="row", strict=strict):
+        with sparsity_schedules.gradual(model, optimizer, sparsity=sparsity, steps=3, ranking="row", strict=strict):
             for _ in range(3):
                 model(torch.randn(2, 1)).sum().backward()
                 optimizer.step()
@@ -141,7 +142,7 @@ def test_a_gradual_pruning_and_a_ticket_are_judged_in_the_end():
     with pytest.raises(PruningError, match="0.weight"):
         train(0.2, True)
     with pytest.raises(PruningError, match="lose none"):
-        schedules.lottery_ticket(nn.Linear(2, 1), lambda *_: None, sparsity=0.4, rounds=2, strict=True)
+        sparsity_schedules.lottery_ticket(nn.Linear(2, 1), lambda *_: None, sparsity=0.4, rounds=2, strict=True)
 
 
 def test_masks_that_reach_their_sparsity_are_not_remarked_upon():

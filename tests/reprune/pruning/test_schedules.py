@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from reprune.errors import PruningError
-from reprune.pruning import masks, schedules
+from reprune.pruning import masks
+from reprune.pruning.iterative import sparsity_schedules
 
 
 def network(seed=0):
@@ -33,9 +34,9 @@ def train(model, optimizer, steps, after=lambda: None):
 @given(st.floats(0, 0.99), st.lists(st.floats(0, 1), min_size=2, max_size=2))
 def test_sparsity_only_rises_and_ends_where_it_should(sparsity, moments):
     early, late = sorted(moments)
-    assert schedules.cubic(0.0, sparsity) == 0
-    assert schedules.cubic(1.0, sparsity) == sparsity
-    assert schedules.cubic(early, sparsity) <= schedules.cubic(late, sparsity) <= sparsity
+    assert sparsity_schedules.cubic(0.0, sparsity) == 0
+    assert sparsity_schedules.cubic(1.0, sparsity) == sparsity
+    assert sparsity_schedules.cubic(early, sparsity) <= sparsity_schedules.cubic(late, sparsity) <= sparsity
 
 
 class StraightThrough(torch.autograd.Function):
@@ -58,7 +59,7 @@ def test_movement_is_what_the_paper_defines():
     kept = [torch.ones_like(weight) for weight in weights]
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     inputs, targets = data()
-    with schedules.gradual(model, optimizer, sparsity=0.6, steps=steps) as pruning:
+    with sparsity_schedules.gradual(model, optimizer, sparsity=0.6, steps=steps) as pruning:
         for step in range(1, steps + 1):
             train(model, optimizer, 1)
             used = [w * StraightThrough.apply(s, m) for w, s, m in zip(weights, scores, kept, strict=True)]
@@ -71,7 +72,9 @@ def test_movement_is_what_the_paper_defines():
                     leaf -= rate * gradient
                 for score, gradient in zip(scores, found[len(leaves) :], strict=True):
                     score -= gradient
-            ranked = masks.unstructured(dict(zip("ab", scores, strict=True)), schedules.cubic(step / steps, 0.6))
+            ranked = masks.unstructured(
+                dict(zip("ab", scores, strict=True)), sparsity_schedules.cubic(step / steps, 0.6)
+            )
             kept = [ranked["a"].float(), ranked["b"].float()]
     assert torch.equal(pruning.masks["0.weight"], kept[0].bool())
     assert torch.allclose(model[0].weight, weights[0] * kept[0], atol=1e-6)
@@ -84,7 +87,7 @@ def test_it_ends_at_the_sparsity_and_still_learns(criterion, optimizer):
     model = network()
     untrained = train(network(), torch.optim.SGD(network().parameters(), lr=0.0), 1)
     stepper = optimizer(model.parameters(), lr=0.02)
-    with schedules.gradual(model, stepper, sparsity=0.5, steps=300, criterion=criterion) as pruning:
+    with sparsity_schedules.gradual(model, stepper, sparsity=0.5, steps=300, criterion=criterion) as pruning:
         loss = train(model, stepper, 300)
     assert masks.sparsity(pruning.masks) == pytest.approx(0.5, abs=0.01)
     assert all((weight[~pruning.masks[name]] == 0).all() for name, weight in masks.weights_of(model).items())
@@ -106,7 +109,7 @@ def test_a_removed_weight_keeps_its_value_and_can_come_back():
                 assert torch.equal(pruning.dense[name][stayed_out], before[1][stayed_out])
             removed[name] = (mask.clone(), pruning.dense[name].clone())
 
-    with schedules.gradual(model, optimizer, sparsity=0.7, steps=100) as pruning:
+    with sparsity_schedules.gradual(model, optimizer, sparsity=0.7, steps=100) as pruning:
         train(model, optimizer, 100, watch)
     assert sum(returned) > 0
 
@@ -114,7 +117,7 @@ def test_a_removed_weight_keeps_its_value_and_can_come_back():
 def test_a_checkpoint_goes_on_as_if_nothing_had_happened():
     def half(model, state=None):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        with schedules.gradual(model, optimizer, sparsity=0.7, steps=60) as pruning:
+        with sparsity_schedules.gradual(model, optimizer, sparsity=0.7, steps=60) as pruning:
             if state:
                 pruning.load_state_dict(state)
             train(model, optimizer, 30)
@@ -122,7 +125,7 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_happened():
 
     whole, broken, fresh = network(), network(), network(seed=5)
     optimizer = torch.optim.SGD(whole.parameters(), lr=0.1)
-    with schedules.gradual(whole, optimizer, sparsity=0.7, steps=60):
+    with sparsity_schedules.gradual(whole, optimizer, sparsity=0.7, steps=60):
         train(whole, optimizer, 60)
     state = half(broken)
     fresh.load_state_dict(broken.state_dict())
@@ -141,7 +144,7 @@ def test_a_lottery_ticket_is_sparse_rewound_and_trains():
         with masks.held(model, optimizer, kept):
             return train(model, optimizer, 150)
 
-    kept = schedules.lottery_ticket(model, training, sparsity=0.75, rounds=2)
+    kept = sparsity_schedules.lottery_ticket(model, training, sparsity=0.75, rounds=2)
     assert sparsities == pytest.approx([0, 0.5], abs=0.01)
     assert masks.sparsity(kept) == pytest.approx(0.75, abs=0.01)
     for name, weight in masks.weights_of(model).items():
@@ -163,7 +166,7 @@ def test_a_ticket_rewinds_to_an_early_checkpoint_and_never_revives_a_weight():
         with masks.held(model, optimizer, kept):
             train(model, optimizer, 10)
 
-    kept = schedules.lottery_ticket(model, training, sparsity=0.9, rounds=3, early=early, names=["0.weight"])
+    kept = sparsity_schedules.lottery_ticket(model, training, sparsity=0.9, rounds=3, early=early, names=["0.weight"])
     assert list(kept) == ["0.weight"]
     assert torch.equal(model[2].weight, early["2.weight"])
     for earlier, later in zip(seen, [*seen[1:], kept], strict=True):
@@ -174,15 +177,18 @@ def test_a_ticket_rewinds_to_an_early_checkpoint_and_never_revives_a_weight():
     ("call", "told"),
     [
         (
-            lambda model, opt: schedules.gradual(model, opt, sparsity=1.0, steps=10).__enter__(),
+            lambda model, opt: sparsity_schedules.gradual(model, opt, sparsity=1.0, steps=10).__enter__(),
             r"1.0 is not in \[0, 1\)",
         ),
-        (lambda model, opt: schedules.gradual(model, opt, sparsity=0.5, steps=0).__enter__(), "0 steps"),
-        (lambda model, opt: schedules.gradual(model, opt, sparsity=0.5, steps=1, names=["no"]).__enter__(), "'no'"),
-        (lambda model, opt: schedules.lottery_ticket(model, print, sparsity=0.5, rounds=0), "0 rounds"),
-        (lambda model, opt: schedules.lottery_ticket(model, print, sparsity=-1, rounds=1), "-1"),
+        (lambda model, opt: sparsity_schedules.gradual(model, opt, sparsity=0.5, steps=0).__enter__(), "0 steps"),
         (
-            lambda model, opt: schedules.lottery_ticket(
+            lambda model, opt: sparsity_schedules.gradual(model, opt, sparsity=0.5, steps=1, names=["no"]).__enter__(),
+            "'no'",
+        ),
+        (lambda model, opt: sparsity_schedules.lottery_ticket(model, print, sparsity=0.5, rounds=0), "0 rounds"),
+        (lambda model, opt: sparsity_schedules.lottery_ticket(model, print, sparsity=-1, rounds=1), "-1"),
+        (
+            lambda model, opt: sparsity_schedules.lottery_ticket(
                 model, print, sparsity=0.5, rounds=1, early={"x": torch.ones(1)}
             ),
             "differs",

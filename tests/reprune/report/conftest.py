@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
+from reprune.config.gate import GatePolicy
+from reprune.config.sections import Budget
 from reprune.gate.answers import Answers
 from reprune.gate.evidence import Evidence
 from reprune.gate.gallery import Disagreement
 from reprune.gate.judge import judge
-from reprune.gate.policy import GatePolicy
 from reprune.gate.serving import Probe
 from reprune.gate.verdict import Verdict
 from reprune.onnx.parity import Parity
-from reprune.workload.sections import Budget
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from reprune.config.drift import DriftPolicy
 from reprune.drift.decision import Decision
 from reprune.drift.detect import compare
 from reprune.drift.features import Column, Sample
-from reprune.drift.policy import DriftPolicy
 from reprune.report import drift_page
 
 COLUMNS = (Column("input[0]", "inputs"), Column("<b>name</b>", "inputs"), Column("class", "predictions", True))

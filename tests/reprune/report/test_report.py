@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from matplotlib import image as pictures
 
+from reprune.config.target import Target
 from reprune.gate.evidence import Evidence
 from reprune.gate.verdict import Verdict
 from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
-from reprune.hardware.target import Target
 from reprune.report.markdown import summary
 from reprune.report.plots.quality import png
 from reprune.report.report import write_report

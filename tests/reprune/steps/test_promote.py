@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from reprune import bundle, digest
+from reprune.config import loading
 from reprune.data.datasets import Data
 from reprune.errors import IntegrityError
 from reprune.gate.verdict import Check, conclude
@@ -14,10 +15,9 @@ from reprune.onnx.export import export
 from reprune.onnx.quantize import Quantizer
 from reprune.step import Step
 from reprune.steps import promote
-from reprune.workload import reading
 from tests.reprune.onnx import products
 
-DIGITS = reading.load("digits")
+DIGITS = loading.load("digits")
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from torch import nn
 
 import reprune
 from reprune import bundle
+from reprune.config.loading import parse
 from reprune.registry.registry import Registry
 from reprune.step import Step, read_records
 from reprune.steps import analyze_sensitivity, finetune, learning, profile_hardware, prune, train
 from reprune.storage.uri import open_store
 from reprune.warm_start import Former, former_cut, former_model, note_replay
-from reprune.workload.reading import parse
 
 PROJECT = Path(__file__).parents[2] / "end_to_end" / "project"
 RAW = {

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 import reprune
 from reprune import bundle
+from reprune.config import loading
 from reprune.data.tasks import Classification
 from reprune.onnx.mixed import Mixed
 from reprune.step import Step
@@ -16,7 +17,6 @@ from reprune.steps import export_onnx, finetune
 from reprune.steps.benchmark import QUANTIZED
 from reprune.steps.quantization_aware import NAME
 from reprune.training.fit import Settings, fit
-from reprune.workload import reading
 from tests.reprune.steps import unbalanced
 
 EPOCHS = 10
@@ -53,7 +53,7 @@ def learnt(model, epochs):
 
 def finetuned(folder, name, **quantize):
     """Fine-tune the pruned model; returns the workload, the candidate's folder and the step's record."""
-    asked = reading.load("digits").replace(
+    asked = loading.load("digits").replace(
         model=f"{PROJECT}:build",
         data=f"{PROJECT}:load",
         train={"epochs": 3, "batch_size": 32},

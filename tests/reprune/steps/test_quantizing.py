@@ -5,12 +5,12 @@ import json
 import pytest
 
 from reprune import bundle
+from reprune.config import loading
 from reprune.step import Step
 from reprune.steps import export_onnx, quantizing
 from reprune.steps.benchmark import QUANTIZED
-from reprune.workload import reading
 
-DIGITS = reading.load("digits")
+DIGITS = loading.load("digits")
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from reprune import packing
+from reprune.config import loading
 from reprune.errors import ClusterError, StepError
 from reprune.step import Step
 from reprune.steps import train, train_job
-from reprune.workload import reading
 
 CRD = Path(__file__).parents[2] / "manifests" / "crds" / "trainjobs.yaml"
 SCHEMA = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -72,7 +72,7 @@ def step(tmp_path):
 
 
 def a_step(tmp_path, **changes):
-    loaded = reading.load("breast-cancer").replace(**changes)
+    loaded = loading.load("breast-cancer").replace(**changes)
     return Step("train", workload=loaded.model_dump_json(), store=str(tmp_path / "store"), run="run-1")
 
 
@@ -176,7 +176,7 @@ def test_the_job_learns_and_the_step_only_takes_it_up(tmp_path, monkeypatch):
 def _model():
     from reprune import bundle
 
-    return bundle.build(reading.load("breast-cancer").model, key="model")
+    return bundle.build(loading.load("breast-cancer").model, key="model")
 
 
 def train_step_without_job(step, monkeypatch):

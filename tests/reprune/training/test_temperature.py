@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from reprune import bundle
+from reprune.config import loading
 from reprune.errors import InputError
 from reprune.gate.calibration import expected_error
 from reprune.onnx.export import export
 from reprune.training import temperature
-from reprune.workload import reading
 
 SHARPNESS = 3.0
 
@@ -97,7 +97,7 @@ def test_a_model_whose_last_layer_cannot_take_it_in_stays_as_it_is(kind, sharp):
 
 
 def test_only_classification_has_logits_to_scale():
-    digits = reading.load("digits")
+    digits = loading.load("digits")
     assert digits.replace(finetune={"calibrate": True}).finetune.calibrate
     with pytest.raises(InputError, match="only classification has logits"):
         digits.replace(task="regression", finetune={"calibrate": True})

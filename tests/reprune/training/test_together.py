@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, SequentialSampler
 
-from reprune import bundle, entrypoints
+from reprune import bundle
+from reprune.config import entry_points
+from reprune.config.loading import parse
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.errors import InputError, StepError
@@ -20,7 +22,6 @@ from reprune.training.job import Job
 from reprune.training.lesson import learn
 from reprune.training.sharding import Slices, shares
 from reprune.training.together import learn_together
-from reprune.workload.reading import parse
 from tests.reprune.training.helpers import checkpoints
 
 CODE = """
@@ -60,7 +61,7 @@ SETTINGS = Settings(epochs=3, learning_rate=0.05, optimizer="sgd", seed=7)
 @pytest.fixture
 def work(tmp_path):
     (tmp_path / "shared_net.py").write_text(textwrap.dedent(CODE))
-    entrypoints.use_code(str(tmp_path))
+    entry_points.use_code(str(tmp_path))
     sys.modules.pop("shared_net", None)
     return parse(
         {

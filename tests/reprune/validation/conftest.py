@@ -3,7 +3,7 @@ import textwrap
 
 import pytest
 
-from reprune.workload import reading
+from reprune.config import loading
 
 NUMBERS = itertools.count()
 
@@ -38,6 +38,6 @@ def project(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
         raw = {"name": "mine", "model": f"{name}:build", "data": f"{name}:load"}
         raw |= {key: value.format(module=name) if isinstance(value, str) else value for key, value in keys.items()}
-        return reading.parse(raw, origin="mine.yaml")
+        return loading.parse(raw, origin="mine.yaml")
 
     return write

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from torch.utils.data import TensorDataset
 
+from reprune.config import loading
 from reprune.data.validation.result import Validation
 from reprune.data.validation.validate import frame, inferred, validate
 from reprune.errors import InputError
-from reprune.workload import reading
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return validate(reading.load("digits"))
+    return validate(loading.load("digits"))
 
 
 def test_the_shipped_digits_are_fit_to_learn_from(digits):

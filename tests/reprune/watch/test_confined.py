@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reprune.config import loading
+from reprune.config.workload import Workload
 from reprune.errors import InputError, StepError, StoreError
 from reprune.storage.uri import open_store
 from reprune.watch import labels
@@ -19,8 +21,6 @@ from reprune.watch.confined import ClosedError, Confined
 from reprune.watch.orders import Setup
 from reprune.watch.state import Keeper
 from reprune.watch.watcher import TRIES, Watcher
-from reprune.workload import reading
-from reprune.workload.contract import Workload
 from tests.monitoring import production
 from tests.reprune.drift import bombs
 
@@ -209,9 +209,9 @@ def test_the_process_gets_no_token_and_leaves_nothing_behind(store, keeper, tmp_
     assert [it.name for it in (tmp_path / "scratch").iterdir() if not it.name.startswith("reprune-champion-")] == []
 
 
-@pytest.mark.parametrize("name", reading.shipped())
+@pytest.mark.parametrize("name", loading.shipped())
 def test_a_workload_reaches_the_process_as_it_is(name, store):
-    loaded = reading.load(name)
+    loaded = loading.load(name)
     sent = Setup(workload=loaded.model_dump(mode="json"), store=store.uri).model_dump_json()
     assert Workload.model_validate(Setup.model_validate_json(sent).workload) == loaded
 

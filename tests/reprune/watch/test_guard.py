@@ -2,8 +2,8 @@
 
 import pytest
 
+from reprune.config.monitor import WatchPolicy
 from reprune.watch.guard import DAY_SECONDS, Request, recorded, refusal, waiting_seconds
-from reprune.watch.policy import WatchPolicy
 from reprune.watch.state import State
 
 HOUR = 3600.0

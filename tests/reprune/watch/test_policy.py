@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from reprune.config.monitor import WatchPolicy, windows_between_false_confirmations
 from reprune.drift.online import LONGEST, LOOKS
-from reprune.watch.policy import WatchPolicy, windows_between_false_confirmations
 
 RATE, REFERENCES, WINDOWS = 0.05, 20_000, 40
 

@@ -4,11 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from reprune.config.monitor import WatchPolicy
 from reprune.errors import StepError, StoreError
 from reprune.storage.uri import open_store
 from reprune.watch.clock import SteadyClock
 from reprune.watch.guard import Request
-from reprune.watch.policy import WatchPolicy
 from reprune.watch.state import Keeper
 from reprune.watch.trigger import STARTING_SECONDS, Trigger
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from reprune import textfile
+from reprune.config.validation_errors import validated
+from reprune.config.workload import ENTRY_POINT, Evaluation, Workload
 from reprune.errors import InputError
-from reprune.workload.contract import ENTRY_POINT, Evaluation, Workload
-from reprune.workload.validating import validated
 
 SHIPPED = "reprune.workloads"
 

@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from reprune.cluster import Cluster
-from reprune.drift.policy import DriftPolicy
-from reprune.gate.policy import GatePolicy
-from reprune.hardware.target import Target
-from reprune.savings import Serving
-from reprune.watch.policy import WatchPolicy
-from reprune.workload.sections import Budget, Finetune, Promotion, Prune, Quantize, Section, Train
-from reprune.workload.validating import validated
+from reprune.config.cluster import Cluster
+from reprune.config.drift import DriftPolicy
+from reprune.config.gate import GatePolicy
+from reprune.config.monitor import WatchPolicy
+from reprune.config.sections import Budget, Finetune, Promotion, Prune, Quantize, Section, Train
+from reprune.config.serving import Serving
+from reprune.config.target import Target
+from reprune.config.validation_errors import validated
 
 SPLITS = ("train", "validation", "test", "production")
 Split = Literal["train", "validation", "test", "production"]

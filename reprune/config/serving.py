@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reprune.hardware.target import Target
+from reprune.config.target import Target
 
 
 class Serving(BaseModel):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from reprune.quantity import LatencyLimit, SizeLimit
+from reprune.config.limits import LatencyLimit, SizeLimit
 
 MOST_ROUNDS = 100
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from reprune.pruning.iterative.rounds import Measured, Round
 from reprune.pruning.recipe import Recipe
-from reprune.pruning.rounds import Measured, Round
 from reprune.pruning.surgery import replay
 from reprune.storage.checkpoints import Checkpoints
 

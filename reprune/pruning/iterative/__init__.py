@@ -1,0 +1,1 @@
+"""Prune in rounds that recover between cuts."""

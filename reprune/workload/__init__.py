@@ -1,1 +1,0 @@
-"""Read and check the workload file, the user's contract."""
