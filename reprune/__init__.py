@@ -22,12 +22,12 @@ _PLACES = {
     "RepruneError": "reprune.errors",
     "RepruneWarning": "reprune.errors",
     "analyze": "reprune.pruning.graph.analyze",
-    "champion": "reprune.champions",
-    "load": "reprune.bundle",
+    "champion": "reprune.inference.champion",
+    "load": "reprune.pruning.bundle",
     "open_store": "reprune.storage.uri",
-    "prune": "reprune.pruning.selection",
+    "prune": "reprune.pruning.prune",
     "replay": "reprune.pruning.surgery",
-    "save": "reprune.bundle",
+    "save": "reprune.pruning.bundle",
 }
 
 __all__ = ["__version__", *sorted(_PLACES)]

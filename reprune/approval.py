@@ -3,11 +3,11 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reprune.champions import ONNX
 from reprune.config.target import Target
 from reprune.errors import InputError, IntegrityError
 from reprune.gate import serving
 from reprune.gate.verdict import Verdict
+from reprune.inference.champion import ONNX
 from reprune.registry.history import Canary, Champion
 from reprune.registry.manifest import Version
 from reprune.registry.registry import Registry
@@ -23,7 +23,7 @@ TARGETS = "targets"
 """Key of a version's lineage: where it is to be served."""
 
 BUNDLE = "bundle.json"
-"""The description of the torch model; `reprune.bundle` says so too, but brings torch along."""
+"""The description of the torch model; `reprune.pruning.bundle` says so too, but brings torch along."""
 
 
 def approve(

@@ -5,12 +5,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from reprune import bundle
 from reprune.config.workload import Workload
 from reprune.errors import InputError, IntegrityError, PruningError, RepruneError
+from reprune.pruning import bundle
 from reprune.storage.base import NotFoundError, Store
 from reprune.storage.uri import fetch_file
-from reprune.training.fit import seed_everything
+from reprune.training.trainer import seed_everything
 
 if TYPE_CHECKING:
     from torch import nn

@@ -128,7 +128,7 @@ class Step:
         Raises:
             InputError: The bundle names another entry point.
         """
-        from reprune import bundle
+        from reprune.pruning import bundle
 
         return bundle.load(folder, allow=[self.workload.model], quantized=quantized)
 

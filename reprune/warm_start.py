@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from reprune import bundle
 from reprune.errors import InputError, IntegrityError, PruningError
+from reprune.pruning import bundle
 from reprune.pruning.iterative.rounds import Round
-from reprune.pruning.overlap import Overlap
 from reprune.pruning.recipe import Recipe
+from reprune.pruning.recipe_overlap import Overlap
 from reprune.step import Step, read_records
 
 if TYPE_CHECKING:

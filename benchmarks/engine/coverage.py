@@ -153,15 +153,15 @@ def use(pruned: Any, inputs: Any, reload: Callable[[str], Any], result: dict[str
     """Run a pruned model, save and reload it, export it, and train one step."""
     import torch
 
-    from reprune.pruning import oracle
+    from reprune.pruning import verify
     from reprune.pruning.graph.capture import as_call
 
     args, kwargs = as_call(inputs)
 
     def reloads() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            again = oracle.run(reload(folder), inputs)
-        if not all(torch.equal(a, b) for a, b in zip(oracle.run(pruned, inputs), again, strict=True)):
+            again = verify.run(reload(folder), inputs)
+        if not all(torch.equal(a, b) for a, b in zip(verify.run(pruned, inputs), again, strict=True)):
             raise ValueError("the reloaded model gives other outputs")
 
     def learns() -> None:
@@ -173,7 +173,7 @@ def use(pruned: Any, inputs: Any, reload: Callable[[str], Any], result: dict[str
         pruned.eval()
 
     steps = {
-        "runs": lambda: oracle.run(pruned, inputs),
+        "runs": lambda: verify.run(pruned, inputs),
         "reloads": reloads,
         "exports": lambda: torch.export.export(pruned, args, kwargs, strict=False),
     }
@@ -207,7 +207,7 @@ def judge(
     import torch
 
     import reprune
-    from reprune.pruning import oracle
+    from reprune.pruning import verify
     from reprune.pruning.graph.capture import tensors_of
 
     dense = copy.deepcopy(model)
@@ -220,8 +220,8 @@ def judge(
                     gone[name, dim] = set(lost)
                     if not name.endswith("running_var"):
                         tensor.index_fill_(dim, torch.tensor(lost), 0)
-    found = oracle.run(pruned, inputs)
-    problem = oracle.difference(oracle.run(dense, inputs), found)
+    found = verify.run(pruned, inputs)
+    problem = verify.difference(verify.run(dense, inputs), found)
     if problem is None and analysis is None:
         return True, "zeroing", None
     analysis = analysis or reprune.analyze(model, inputs)
@@ -237,7 +237,7 @@ def judge(
     if problem is None:
         return True, "zeroing", same
     if same is not None:
-        problem = oracle.difference(oracle.zeroed(analysis, model, same, inputs), found)
+        problem = verify.difference(verify.zeroed(analysis, model, same, inputs), found)
         return problem is None, "the oracle" if problem is None else f"another function: {problem}", same
     norms = any(word in type(m).__name__ for m in model.modules() for word in ("LayerNorm", "GroupNorm", "RMSNorm"))
     if norms:
@@ -249,7 +249,7 @@ def equal_widths(model: Any, inputs: Any, pruned: Any, analysis: Any, removed: A
     """Remove the same channels with reprune, and count both results."""
     import numpy as np
 
-    from reprune.pruning.selection import cut
+    from reprune.pruning.prune import cut
 
     offsets = analysis.offsets
     keep = {
@@ -274,10 +274,10 @@ def macs(model: Any, inputs: Any) -> int:
     """Return the multiply-accumulates of one call, by torch's counter."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from reprune.pruning import oracle
+    from reprune.pruning import verify
 
     with FlopCounterMode(display=False) as counter:
-        oracle.run(model, inputs)
+        verify.run(model, inputs)
     return counter.get_total_flops() // 2
 
 

@@ -180,7 +180,7 @@ def measure(tool: str, name: str) -> dict[str, Any]:
 
 def _reprune(model: Any, inputs: Any, _: list[str]) -> tuple[list[float], int, Any]:
     import reprune
-    from reprune.pruning.selection import widths_at_ratio
+    from reprune.pruning.prune import widths_at_ratio
 
     start = time.process_time()
     analysis = reprune.analyze(model, inputs)

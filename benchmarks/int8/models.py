@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reprune.onnx.quantize import Format
+from reprune.inference.onnx.quantize import Format
 from reprune.workloads.digits.model import ResNet
 from reprune.workloads.stdlib_text.model import CONTEXT, Transformer
 

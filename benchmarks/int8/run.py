@@ -26,13 +26,13 @@ from reprune.config.target import Target, machine
 from reprune.data.datasets import Batch, iter_batches
 from reprune.data.model_io import feed
 from reprune.data.tasks import Classification, LanguageModeling, Task
-from reprune.hardware.quick import measure_latency
-from reprune.onnx.export import export
-from reprune.onnx.mixed import Allowed, compare_files, quantize_within
-from reprune.onnx.quantize import Format, Quantizer, needs_reduced_range
+from reprune.inference.latency.quick_latency import measure_latency
+from reprune.inference.onnx.export import export
+from reprune.inference.onnx.mixed_precision import Allowed, compare_files, quantize_within
+from reprune.inference.onnx.quantize import Format, Quantizer, needs_reduced_range
 from reprune.training.distillation import Distillation
-from reprune.training.fit import Settings, fit
-from reprune.training.quantization_aware import Rounding
+from reprune.training.qat import Rounding
+from reprune.training.trainer import Settings, fit
 from reprune.workloads.digits.data import load as load_digits
 from reprune.workloads.digits.model import ResNet
 from reprune.workloads.stdlib_text.data import load as load_text

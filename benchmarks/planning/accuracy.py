@@ -30,13 +30,13 @@ from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.sensitivity.measuring import analyze_sensitivity, score_cells
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning.batchnorm import reestimate
-from reprune.pruning.criteria import score
 from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.importance import score
 from reprune.pruning.iterative.pruner import best_cells, first_batches
-from reprune.pruning.selection import cut, rounded
+from reprune.pruning.prune import cut, rounded
 from reprune.training.distillation import Distillation
-from reprune.training.evaluate import scores
-from reprune.training.fit import Settings, fit, seed_everything
+from reprune.training.evaluation import scores
+from reprune.training.trainer import Settings, fit, seed_everything
 
 WORKLOADS = ("digits", "stdlib-text")
 CASES = {"digits": "ResNet-20 (digits)", "stdlib-text": "stdlib text"}

@@ -15,16 +15,16 @@ import benchmarks
 from benchmarks.planning.models import build
 from reprune.config.target import Target, machine
 from reprune.data.model_io import Inputs, feed
-from reprune.hardware.latency_table import LatencyTable
-from reprune.hardware.profile import profile
-from reprune.hardware.quick import measure_latency
+from reprune.inference.latency.latency_table import LatencyTable
+from reprune.inference.latency.profiler import profile
+from reprune.inference.latency.quick_latency import measure_latency
 from reprune.planning.baselines import macs_of
 from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
 from reprune.planning.stopwatch import Stopwatch
-from reprune.pruning.criteria import score
 from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.importance import score
 from reprune.pruning.iterative.pruner import best_cells
-from reprune.pruning.selection import cut
+from reprune.pruning.prune import cut
 
 HERE = Path(__file__).parent
 WORK = benchmarks.WORK / "planning"

@@ -17,7 +17,7 @@ from benchmarks.planning.models import MODELS, build
 from benchmarks.planning.peer import VARIANTS, macs, prune
 from benchmarks.records import Records
 from reprune.config.sections import Budget
-from reprune.onnx.export import export
+from reprune.inference.onnx.export import export
 from reprune.planning.plan import make_plan
 
 SPEEDUPS = (2, 4)

@@ -16,7 +16,7 @@ from benchmarks.planning.case import HERE, WORK, Case, ratios, slug
 from benchmarks.planning.models import MODELS, build
 from benchmarks.records import Records
 from reprune.config.sections import Budget
-from reprune.onnx.export import export
+from reprune.inference.onnx.export import export
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
 

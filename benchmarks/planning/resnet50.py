@@ -17,7 +17,7 @@ from benchmarks.planning.case import HERE, WORK, Case, ratios
 from benchmarks.planning.models import build
 from reprune.config.sections import Budget
 from reprune.config.target import machine
-from reprune.onnx.export import export
+from reprune.inference.onnx.export import export
 from reprune.planning.plan import make_plan
 
 LATENCY, SIZE = "0.225x", "0.42x"

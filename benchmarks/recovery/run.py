@@ -25,16 +25,16 @@ from benchmarks.recovery.study import Study, split
 from reprune.errors import InputError
 from reprune.pruning import masks
 from reprune.pruning.batchnorm import reestimate
-from reprune.pruning.criteria import score
 from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.importance import score
 from reprune.pruning.iterative import sparsity_schedules
 from reprune.pruning.iterative.cost import Cost, macs_of
 from reprune.pruning.iterative.pruner import Limits, Loop, Parts, best_cells, widths_at
 from reprune.pruning.iterative.pruner_state import Progress
 from reprune.pruning.iterative.rounds import Judgement, Measured
 from reprune.pruning.iterative.schedules import Following
-from reprune.pruning.selection import cut
-from reprune.training.evaluate import losses, scores
+from reprune.pruning.prune import cut
+from reprune.training.evaluation import losses, scores
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 OTHER_TEMPERATURE = Path(__file__).with_name("temperature.jsonl")

@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import benchmarks
-from reprune import bundle
 from reprune.config import loading
 from reprune.config.workload import Workload
 from reprune.data import tasks
@@ -23,10 +22,11 @@ from reprune.data.datasets import Batch, Data
 from reprune.data.model_io import call
 from reprune.planning.plan import Plan
 from reprune.planning.subject import Subject
+from reprune.pruning import bundle
 from reprune.storage.uri import open_store
 from reprune.training.distillation import Distillation
-from reprune.training.evaluate import losses, scores
-from reprune.training.fit import Settings, fit, seed_everything
+from reprune.training.evaluation import losses, scores
+from reprune.training.trainer import Settings, fit, seed_everything
 
 WORK = benchmarks.WORK / "recovery"
 """Dense weights, plans and latency tables are kept here, the same for all methods."""

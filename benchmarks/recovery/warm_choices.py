@@ -25,23 +25,23 @@ from torch import nn
 
 import benchmarks
 from benchmarks.records import Records
-from reprune import bundle
 from reprune.config import loading
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.gate.paired import drop_interval
+from reprune.pruning import bundle
 from reprune.pruning.batchnorm import reestimate
-from reprune.pruning.criteria import score as saliencies
 from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.importance import score as saliencies
 from reprune.pruning.iterative.cost import Cost, macs_of
 from reprune.pruning.iterative.pruner import best_cells, first_batches
+from reprune.pruning.prune import cut
 from reprune.pruning.recipe import Recipe
-from reprune.pruning.selection import cut
 from reprune.pruning.surgery import replay
 from reprune.steps.learning import mean_loss
-from reprune.training.evaluate import losses, scores
-from reprune.training.fit import Settings, seed_everything
-from reprune.training.lesson import learn
+from reprune.training.evaluation import losses, scores
+from reprune.training.trainer import Settings, seed_everything
+from reprune.training.workload_training import learn
 
 HERE = Path(__file__).resolve().parent
 WORK = benchmarks.WORK / "recovery"

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset
 
 from benchmarks import WORK
-from reprune import bundle
 from reprune.config import loading
 from reprune.data.datasets import Data
 from reprune.data.tasks import find
-from reprune.training.fit import Settings, fit, seed_everything
+from reprune.pruning import bundle
+from reprune.training.trainer import Settings, fit, seed_everything
 
 
 class Inverted(nn.Module):

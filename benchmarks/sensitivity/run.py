@@ -29,8 +29,8 @@ from reprune.planning.sensitivity.measuring import Scored, analyze_sensitivity, 
 from reprune.planning.sensitivity.suffix import SuffixRunner
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.oracle import cells_of
 from reprune.pruning.surgery import apply, recipe_for
+from reprune.pruning.verify import cells_of
 
 WEIGHTS = WORK / "sensitivity"
 RESULTS = Path(__file__).with_name("results.jsonl")

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import torch
 
-from reprune import bundle
 from reprune.config.loading import load
 from reprune.data import tasks
 from reprune.data.datasets import Data
+from reprune.pruning import bundle
 from reprune.pruning.batchnorm import reestimate
-from reprune.pruning.criteria import score
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.selection import best, cut
-from reprune.training.evaluate import scores
-from reprune.training.fit import Settings, seed_everything
-from reprune.training.lesson import learn
+from reprune.pruning.importance import score
+from reprune.pruning.prune import best, cut
+from reprune.training.evaluation import scores
+from reprune.training.trainer import Settings, seed_everything
+from reprune.training.workload_training import learn
 
 EPOCHS, EXAMPLES, RATIOS, SEEDS = 15, 512, (0.25, 0.5), (0, 1)
 FOLDER = Path(__file__).parent

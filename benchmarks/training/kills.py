@@ -15,14 +15,15 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.training import killable_process
-from reprune import bundle, digest
+from reprune import digest
 from reprune.config.loading import load
 from reprune.data import tasks
 from reprune.data.datasets import Data
+from reprune.pruning import bundle
 from reprune.storage.checkpoints import Checkpoints
 from reprune.storage.uri import open_store
-from reprune.training.fit import Settings, seed_everything
-from reprune.training.lesson import learn
+from reprune.training.trainer import Settings, seed_everything
+from reprune.training.workload_training import learn
 
 FOLDER = Path(__file__).parent
 START_UP = 0.15

@@ -34,8 +34,8 @@ from reprune.pruning.iterative.rounds import Judgement, Measured
 from reprune.pruning.iterative.schedules import Fixed
 from reprune.storage.checkpoints import Checkpoints
 from reprune.storage.uri import open_store
-from reprune.training.fit import Settings, seed_everything
-from reprune.training.lesson import learn
+from reprune.training.trainer import Settings, seed_everything
+from reprune.training.workload_training import learn
 
 FOLDER = Path(__file__).parent
 DIGITS = loading.load("digits")

@@ -19,15 +19,16 @@ from unittest.mock import patch
 import safetensors.torch
 import torch
 
-from reprune import bundle, digest
+from reprune import digest
 from reprune.config.loading import load
 from reprune.data import tasks
 from reprune.data.datasets import Data
+from reprune.pruning import bundle
 from reprune.storage.checkpoints import Checkpoints
 from reprune.storage.uri import open_store
-from reprune.training import accumulation, evaluate, loop
-from reprune.training.fit import Settings, seed_everything
-from reprune.training.lesson import learn
+from reprune.training import evaluation, gradient_accumulation, loop
+from reprune.training.trainer import Settings, seed_everything
+from reprune.training.workload_training import learn
 
 EPOCHS = 41
 CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
@@ -117,13 +118,13 @@ def measure(name):
         checkpoints.save = lambda *arguments: next(turns)(*arguments)
         optimizer = torch.optim.SGD if train.optimizer == "sgd" else torch.optim.AdamW
         for owner, attribute, part in (
-            (accumulation, "call", "forward"),
+            (gradient_accumulation, "call", "forward"),
             (task, "loss", "forward"),
             (torch.Tensor, "backward", "backward"),
             (torch.nn.utils, "clip_grad_norm_", "optimizer"),
             (optimizer, "step", "optimizer"),
             (optimizer, "zero_grad", "optimizer"),
-            (evaluate, "call", "validation's forward passes"),
+            (evaluation, "call", "validation's forward passes"),
             (loop.Loop, "_validated", "the rest of validation"),
             (loop.Loop, "_keep", "checkpoint"),
         ):

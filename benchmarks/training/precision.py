@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from reprune import bundle
 from reprune.config.loading import load
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.data.model_io import call
-from reprune.training.precision import autocast
+from reprune.pruning import bundle
+from reprune.training.autocast import autocast
 
 STEPS = 15
 FOLDER = Path(__file__).parent

@@ -10,7 +10,7 @@ from reprune import digest
 from reprune.advice import variants
 from reprune.config.target import Target, machine
 from reprune.data.model_io import feed
-from reprune.hardware.benchmark import Benchmark, compare
+from reprune.inference.latency.benchmark import Benchmark, compare
 from reprune.planning.subject import Subject
 from reprune.storage.base import Store
 

@@ -8,9 +8,9 @@ import onnx
 from onnx import numpy_helper
 
 from reprune.errors import InputError
-from reprune.onnx.quantize import Quantizer, best_int8
+from reprune.inference.onnx.quantize import Quantizer, best_int8
 from reprune.planning.subject import Subject
-from reprune.pruning.selection import widths_at_ratio
+from reprune.pruning.prune import widths_at_ratio
 
 HALF = 0.5
 ZEROS = 0.9

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from reprune.config.target import Target
-    from reprune.hardware.benchmark import Benchmark
+    from reprune.inference.latency.benchmark import Benchmark
 
 SHORTEST, LONGEST = 0.5, 3600.0
 
@@ -85,8 +85,8 @@ def benchmark(
     for path, option in ((html, "--html"), (samples, "--samples")):
         terminal.check_writable(path, option)
     use_endpoint(endpoint_url)
-    from reprune.hardware.benchmark import compare
-    from reprune.hardware.statistics import Recording
+    from reprune.inference.latency.benchmark import compare
+    from reprune.inference.latency.bootstrap import Recording
 
     with TemporaryDirectory(prefix="reprune-benchmark-") as folder:
         files = _files(models, store, Path(folder), shapes, allow or ())
@@ -123,8 +123,8 @@ def _files(
     references: Sequence[str], store: str, scratch: Path, shapes: dict[str, tuple[int, ...]], allow: Sequence[str]
 ) -> dict[str, Path]:
     """Return ONNX files by the names that they have in the table, all different."""
-    from reprune.hardware.benchmark import CONTROL
-    from reprune.servable import onnx_file
+    from reprune.inference.latency.benchmark import CONTROL
+    from reprune.inference.model_resolver import onnx_file
     from reprune.storage.uri import open_store
 
     opened = open_store(store)
@@ -142,8 +142,8 @@ def _prepare(
 ) -> tuple["Target", "dict[str, np.ndarray]"]:
     """Return the target, and inputs that every model takes; each model has been opened once."""
     from reprune.config.target import Target, provider_named
-    from reprune.hardware.graph_inputs import inputs_of, made_up
-    from reprune.hardware.session import open_session
+    from reprune.inference.latency.graph_inputs import inputs_of, made_up
+    from reprune.inference.session import open_session
 
     for value, option in ((threads, "--threads"), (batch, "--batch")):
         if value is not None and value < 1:
@@ -159,7 +159,7 @@ def _show(console: "Console", measured: "Benchmark") -> None:
     from rich.text import Text
 
     from reprune import words
-    from reprune.hardware.benchmark import CONTROL
+    from reprune.inference.latency.benchmark import CONTROL
 
     table = Table(box=None, padding=(0, 1), header_style="dim")
     table.add_column("", min_width=12, overflow="fold")

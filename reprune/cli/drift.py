@@ -190,11 +190,11 @@ def _production(
 
 
 def _log(name: str, log: str, shards: int, rate: float | None, watch: list[str] | None, store: str) -> "Comparison":
-    from reprune.champions import champion
     from reprune.cli.run import execute, not_started, raise_failure
     from reprune.config import loading
     from reprune.drift.standalone import Comparison
     from reprune.drift.verdict import DriftReport
+    from reprune.inference.champion import champion
     from reprune.pipelines import local
     from reprune.step import read_records
     from reprune.storage.uri import open_store

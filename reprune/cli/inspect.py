@@ -108,8 +108,8 @@ def _inputs(given: list[str]) -> Any:
 
 def _resolve(model: str, inputs: Any, arguments: str | None, allow: list[str]) -> "tuple[nn.Module, Any]":
     """Return the module that is meant, in eval mode, and its example inputs."""
-    from reprune import bundle
     from reprune.config import entry_points, loading
+    from reprune.pruning import bundle
 
     if (Path(model) / bundle.DESCRIPTION).is_file():
         return bundle.load(model, allow=allow), _needed(inputs, model)
@@ -186,8 +186,8 @@ def _show(console: "Console", analysis: "Analysis", cost: "Counts", inputs: str)
     from rich.text import Text
 
     from reprune import words
-    from reprune.pruning.reached import held_back, missed
-    from reprune.pruning.table import amount
+    from reprune.pruning.shortfall import held_back, missed
+    from reprune.pruning.summary_table import amount
 
     groups = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("group", "kind"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reprune.config.workload import Workload
-    from reprune.hardware.profiles import Profiled
+    from reprune.inference.latency.profile_store import Profiled
 
 MOST_ROWS = 20
 
@@ -55,13 +55,13 @@ def profile(
     use_endpoint(endpoint_url)
     opened = open_store(store)
     opened.check(write=True)
-    from reprune.hardware import profiles
+    from reprune.inference.latency import profile_store
 
     found = []
     for where in chosen:
         operators = _operators(loaded, where.batch_size)
         with terminal.progress(f"measuring on {where.label()}") as tell:
-            found.append(profiles.complete(opened, operators, where, seconds=seconds, fresh=fresh, progress=tell))
+            found.append(profile_store.complete(opened, operators, where, seconds=seconds, fresh=fresh, progress=tell))
     if html is not None:
         from reprune.report import hardware_pages
 
@@ -76,9 +76,9 @@ def profile(
 
 def _operators(workload: "Workload", batch_size: int) -> Any:
     """Return the operators of a workload's dense model; their latency does not depend on its weights."""
-    from reprune import bundle
     from reprune.config import entry_points
     from reprune.data.datasets import Data
+    from reprune.pruning import bundle
     from reprune.pruning.graph.analyze import analyze
 
     entry_points.use_code(workload.code)
@@ -90,7 +90,7 @@ def _operators(workload: "Workload", batch_size: int) -> Any:
 
 
 def _as_json(found: "Profiled") -> dict[str, Any]:
-    from reprune.hardware.profile_summary import by_kind, summarize
+    from reprune.inference.latency.profile_summary import by_kind, summarize
 
     summaries = summarize(found.asked)
     operators = [it.model_dump() | {"latencies": found.table.operators[it.operator].points} for it in summaries]
@@ -110,7 +110,7 @@ def _show(console: "Console", found: "Profiled") -> None:
     from rich.text import Text
 
     from reprune import words
-    from reprune.hardware.profile_summary import by_kind, summarize
+    from reprune.inference.latency.profile_summary import by_kind, summarize
 
     table = Table(box=None, padding=(0, 1), header_style="dim")
     table.add_column("operator", overflow="fold")

@@ -45,7 +45,7 @@ def follow(
     """
     import logging
 
-    from reprune.follow import Follower
+    from reprune.inference.champion_sync import Follower
     from reprune.registry.registry import Registry
     from reprune.storage.uri import open_store
 

@@ -21,7 +21,7 @@ from reprune.data.feature_summaries import numbers, summaries
 from reprune.data.signals import Signals
 from reprune.drift.embeddings import pooled, with_embedding
 from reprune.errors import InputError, first_line
-from reprune.hardware.session import open_session
+from reprune.inference.session import open_session
 
 LARGEST_VECTOR = 256
 GRID = 8

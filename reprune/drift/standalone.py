@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reprune.champions import ONNX, fetch_champion
 from reprune.config.drift import DriftPolicy
 from reprune.config.workload import Workload
 from reprune.drift import summary_file, windows
@@ -13,6 +12,7 @@ from reprune.drift.reference import is_reference
 from reprune.drift.summary import Summary
 from reprune.drift.verdict import DriftReport
 from reprune.errors import InputError
+from reprune.inference.champion import ONNX, fetch_champion
 from reprune.registry.registry import Registry, workloads
 from reprune.storage.base import Store
 from reprune.storage.uri import fetch_file

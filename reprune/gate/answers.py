@@ -12,7 +12,7 @@ from reprune.data.scoring import Scoring, brier
 from reprune.errors import InputError
 from reprune.gate.features import simple_features
 from reprune.gate.gallery import Gallery
-from reprune.hardware.session import open_session
+from reprune.inference.session import open_session
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

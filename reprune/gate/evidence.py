@@ -17,8 +17,8 @@ from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, FLOAT, Answers, Run
 from reprune.gate.conditions import Condition
 from reprune.gate.formats import Quantized
 from reprune.gate.gallery import Disagreement
-from reprune.hardware.benchmark import Benchmark
-from reprune.onnx.parity import Parity
+from reprune.inference.latency.benchmark import Benchmark
+from reprune.inference.onnx.parity import Parity
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from reprune import words
 from reprune.gate.answers import CANDIDATE, FLOAT
-from reprune.hardware.benchmark import Benchmark
-from reprune.hardware.statistics import Estimate, quotient
-from reprune.onnx.parity import Parity
+from reprune.inference.latency.benchmark import Benchmark
+from reprune.inference.latency.bootstrap import Estimate, quotient
+from reprune.inference.onnx.parity import Parity
 
 
 @dataclass(frozen=True)

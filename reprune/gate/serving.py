@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune.config.target import Target
 from reprune.errors import InputError
-from reprune.hardware.session import open_session
+from reprune.inference.session import open_session
 
 TIMEOUT_SECONDS = 120.0
 RELATIVE_ERROR = 1e-4

@@ -12,11 +12,11 @@ from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, feed_for
 from reprune.gate.evidence import Evidence
 from reprune.gate.judge import judge
 from reprune.gate.verdict import Verdict
-from reprune.hardware import benchmark
-from reprune.hardware.benchmark import Benchmark
-from reprune.hardware.session import open_session
-from reprune.onnx.parity import Parity, compare
-from reprune.servable import DESCRIPTION, onnx_file
+from reprune.inference.latency import benchmark
+from reprune.inference.latency.benchmark import Benchmark
+from reprune.inference.model_resolver import DESCRIPTION, onnx_file
+from reprune.inference.onnx.parity import Parity, compare
+from reprune.inference.session import open_session
 from reprune.storage.base import Store
 
 PARITY_EXAMPLES = 512
@@ -126,7 +126,7 @@ def _parity(
     bundles = _bundles(named)
     if not bundles:
         return None
-    from reprune import bundle
+    from reprune.pruning import bundle
 
     inputs = [batch for batch, _ in data.batches("test", limit=PARITY_EXAMPLES)]
     return {

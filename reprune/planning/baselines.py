@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from torch import Tensor
 
-from reprune.hardware.latency_table import Axis
-from reprune.hardware.operators import OperatorShape
+from reprune.inference.latency.latency_table import Axis
+from reprune.inference.latency.operators import OperatorShape
 from reprune.planning.knapsack import COARSE_BUCKETS, InfeasibleError, solve
 from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.pruning.graph.analysis import Analysis
-from reprune.pruning.selection import rounded, widths_at_ratio
+from reprune.pruning.prune import rounded, widths_at_ratio
 
 STEPS = 64
 """Ratios that a row goes through."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from reprune.hardware.latency_table import LatencyTable
+from reprune.inference.latency.latency_table import LatencyTable
 from reprune.planning.front import Alternative, make_front
 from reprune.planning.knapsack import InfeasibleError, Solution
 from reprune.planning.planner import Budget, Planner, Widths

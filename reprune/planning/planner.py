@@ -7,7 +7,7 @@ import numpy as np
 
 from reprune.config.limits import LatencyLimit, SizeLimit
 from reprune.errors import InputError
-from reprune.hardware.latency_table import LatencyTable
+from reprune.inference.latency.latency_table import LatencyTable
 from reprune.planning import nearest
 from reprune.planning.choosing import Chooser, Knapsack, Row
 from reprune.planning.knapsack import ROUNDING, InfeasibleError, Solution
@@ -15,7 +15,7 @@ from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.whole_graph import WholeGraph
 from reprune.pruning.graph.analysis import Analysis
-from reprune.pruning.reached import held_back
+from reprune.pruning.shortfall import held_back
 
 MARGIN = 0.05
 """Part of the latency budget that is left unused, for what two measurements of one graph differ by."""

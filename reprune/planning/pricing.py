@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from reprune.hardware.latency_table import Axis
-from reprune.hardware.operators import Operator, OperatorShape, example_batch
+from reprune.inference.latency.latency_table import Axis
+from reprune.inference.latency.operators import Operator, OperatorShape, example_batch
 from reprune.planning.charges import charges
 from reprune.planning.problem import Cost, Problem
 from reprune.planning.sensitivity.curves import Sensitivity

@@ -8,8 +8,8 @@ from torch import nn
 
 from reprune.config.target import Target
 from reprune.data.model_io import Inputs, feed
-from reprune.hardware.quick import measure_latency
-from reprune.onnx.export import export
+from reprune.inference.latency.quick_latency import measure_latency
+from reprune.inference.onnx.export import export
 
 SESSIONS = 3
 """Times that graphs are opened anew for one measurement: where its weights happen to lie in memory makes a session of a

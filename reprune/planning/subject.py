@@ -19,22 +19,22 @@ from reprune.data.model_io import Inputs
 from reprune.data.tasks import Task
 from reprune.dense import Dense, find
 from reprune.errors import InputError
-from reprune.hardware import profiles
-from reprune.hardware.latency_table import LatencyTable
-from reprune.onnx.export import export
+from reprune.inference.latency import profile_store
+from reprune.inference.latency.latency_table import LatencyTable
+from reprune.inference.onnx.export import export
 from reprune.planning import baselines
 from reprune.planning.plan import Plan, make_plan
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.sensitivity.measuring import analyze_sensitivity
 from reprune.planning.sensitivity.memory import Memory
 from reprune.planning.stopwatch import Stopwatch
-from reprune.pruning.criteria import score
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.importance import score
 from reprune.pruning.iterative.pruner import best_cells, first_batches
-from reprune.pruning.selection import cut
+from reprune.pruning.prune import cut
 from reprune.storage.base import Store
-from reprune.training.fit import seed_everything
+from reprune.training.trainer import seed_everything
 
 Method = Literal["measured", "uniform", "magnitude", "macs"]
 """The planner's own way, and those it is compared with (`reprune.planning.baselines`)."""
@@ -110,7 +110,7 @@ class Subject:
         targets = self.workload.target
         tell = progress or (lambda share: None)
         return [
-            profiles.complete(
+            profile_store.complete(
                 store,
                 self.analysis.operators,
                 target,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprune.errors import InputError, PruningError
-from reprune.pruning import oracle, surgery
+from reprune.pruning import surgery, verify
 from reprune.pruning.graph.capture import as_call, evaluating, tensors_of
 from reprune.pruning.recipe import Recipe
 
@@ -89,7 +89,7 @@ def _is_residual(module: nn.Module, seen: _Seen) -> bool:
         parameter.zero_()
     with evaluating(silent):
         output = silent(*seen.arguments, **(seen.keywords or {}))
-    return isinstance(output, Tensor) and oracle.difference([x], [output]) is None
+    return isinstance(output, Tensor) and verify.difference([x], [output]) is None
 
 
 @torch.no_grad()
@@ -140,7 +140,7 @@ def drop(model: nn.Module, example_inputs: Any, names: Sequence[str]) -> tuple[n
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
     recipe = Recipe(dropped=tuple(names), shapes=shapes)
     pruned = surgery.apply(model, recipe)
-    problem = oracle.difference(oracle.run(_silenced(model, names), example_inputs), oracle.run(pruned, example_inputs))
+    problem = verify.difference(verify.run(_silenced(model, names), example_inputs), verify.run(pruned, example_inputs))
     if problem is not None:
         raise PruningError(f"Without its blocks the model is another function: {problem}.", "Keep them.")
     return surgery.remember(pruned, recipe), recipe

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from reprune import words
 from reprune.errors import PruningError
 from reprune.pruning.graph.capture import tensors_of
-from reprune.pruning.reached import enforce, missed
+from reprune.pruning.shortfall import enforce, missed
 
 Masks = dict[str, Tensor]
 """Parameter → boolean tensor of its shape, True where the weight stays."""

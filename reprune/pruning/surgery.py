@@ -12,7 +12,7 @@ from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.capture import tensors_of
 from reprune.pruning.graph.module_attributes import attribute_edits
 from reprune.pruning.recipe import Recipe, Slice
-from reprune.pruning.sliced import Sliced, selected
+from reprune.pruning.sliced_tensor import Sliced, selected
 
 MEMORY = "_reprune_recipe"
 """Attribute of a cut model that holds its recipe from the dense model, as JSON: plain text copies, pickles and exports

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from reprune import words
 from reprune.config.target import Machine
-from reprune.hardware.benchmark import CONTROL, Benchmark
-from reprune.hardware.profile_summary import OperatorSummary, by_kind, summarize
-from reprune.hardware.profiles import Profiled
-from reprune.hardware.statistics import Estimate, Recording
+from reprune.inference.latency.benchmark import CONTROL, Benchmark
+from reprune.inference.latency.bootstrap import Estimate, Recording
+from reprune.inference.latency.profile_store import Profiled
+from reprune.inference.latency.profile_summary import OperatorSummary, by_kind, summarize
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tone, page
 from reprune.report.plots import latency
 

@@ -3,7 +3,7 @@
 from reprune import words
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.counts import Counts, counts
-from reprune.pruning.table import amount
+from reprune.pruning.summary_table import amount
 from reprune.report.html import Note, Section, Table, Tile, Tiles, page
 from reprune.report.plots import coupling
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reprune import words
-from reprune.onnx.parity import Parity
+from reprune.inference.onnx.parity import Parity
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.report.html import Note, Section, Table, page
 from reprune.report.plots import pruning
 from reprune.report.plots import training as learning
 from reprune.report.plots.pruning import SensitivityPoint
-from reprune.training.history import History
+from reprune.training.training_history import History
 
 
 def training(title: str, history: History, metric: str, note: str = "") -> str:

@@ -13,17 +13,17 @@ from reprune.gate.evidence import Evidence
 from reprune.gate.gallery import Disagreement
 from reprune.gate.statistics import mean_interval
 from reprune.gate.verdict import Check, Verdict
-from reprune.hardware.benchmark import Benchmark
-from reprune.hardware.latency_table import LatencyTable
-from reprune.hardware.statistics import Estimate, Recording
+from reprune.inference.latency.benchmark import Benchmark
+from reprune.inference.latency.bootstrap import Estimate, Recording
+from reprune.inference.latency.latency_table import LatencyTable
 from reprune.report import pages
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tile, Tiles, Tone, page
 from reprune.report.plots import latency, pruning, quality, training
 from reprune.report.plots.pruning import Round, SensitivityPoint
-from reprune.training.history import History
+from reprune.training.training_history import History
 
 if TYPE_CHECKING:
-    from reprune.training.temperature import Scaling
+    from reprune.training.temperature_scaling import Scaling
 
 _TONES: dict[str, Tone] = {"passed": "good", "failed": "bad", "inconclusive": "bad", "skipped": "plain"}
 

@@ -6,7 +6,7 @@ from safetensors.numpy import load_file
 
 from reprune.config.target import Target
 from reprune.config.workload import Workload
-from reprune.hardware.benchmark import compare
+from reprune.inference.latency.benchmark import compare
 from reprune.report import hardware_pages
 from reprune.step import Step
 

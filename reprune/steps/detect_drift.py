@@ -4,11 +4,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reprune.champions import ONNX
 from reprune.data import signals
 from reprune.drift.dataset import DatasetExamples
 from reprune.drift.decision import Decision, Trigger, decide
 from reprune.drift.features import Examples
+from reprune.inference.champion import ONNX
 from reprune.report import drift_page
 from reprune.step import Step
 from reprune.watch import logs

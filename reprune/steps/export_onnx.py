@@ -9,11 +9,12 @@ import numpy as np
 from safetensors.numpy import save_file
 from torch import nn
 
-from reprune import bundle, digest
+from reprune import digest
 from reprune.config.target import Target
 from reprune.data.model_io import feed
-from reprune.onnx.export import export
-from reprune.onnx.parity import compare
+from reprune.inference.onnx.export import export
+from reprune.inference.onnx.parity import compare
+from reprune.pruning import bundle
 from reprune.report import pages
 from reprune.step import Step
 from reprune.steps import quantizing

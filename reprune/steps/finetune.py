@@ -4,13 +4,14 @@ from pathlib import Path
 
 from torch import nn
 
-from reprune import bundle, digest, words
+from reprune import digest, words
+from reprune.pruning import bundle
 from reprune.pruning.iterative.cost import macs_of
 from reprune.report import pages
 from reprune.step import Step
 from reprune.steps import learning, quantization_aware
 from reprune.steps.learning import learn, tell_epochs, validation_score
-from reprune.training.temperature import Scaling, scale
+from reprune.training.temperature_scaling import Scaling, scale
 from reprune.warm_start import shortened
 
 

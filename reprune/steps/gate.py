@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from reprune import digest
-from reprune.champions import ONNX
 from reprune.gate import evidence as gathering
 from reprune.gate import formats
 from reprune.gate.answers import CANDIDATE, DENSE, FLOAT
@@ -16,8 +15,9 @@ from reprune.gate.formats import Quantized
 from reprune.gate.judge import judge
 from reprune.gate.statistics import mean_interval
 from reprune.gate.verdict import Verdict
-from reprune.hardware.benchmark import CONTROL, Benchmark
-from reprune.onnx.parity import Parity
+from reprune.inference.champion import ONNX
+from reprune.inference.latency.benchmark import CONTROL, Benchmark
+from reprune.inference.onnx.parity import Parity
 from reprune.step import Step
 from reprune.steps import run_report
 from reprune.steps.benchmark import QUANTIZED

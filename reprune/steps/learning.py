@@ -14,11 +14,11 @@ from reprune.pruning.iterative.cost import Cost, macs_of
 from reprune.pruning.iterative.rounds import Judgement
 from reprune.step import Step
 from reprune.storage.checkpoints import Checkpoints
-from reprune.training import lesson
-from reprune.training.evaluate import scores
-from reprune.training.fit import Settings
-from reprune.training.history import Epoch, History, Incident
-from reprune.training.quantization_aware import Rounding
+from reprune.training import workload_training
+from reprune.training.evaluation import scores
+from reprune.training.qat import Rounding
+from reprune.training.trainer import Settings
+from reprune.training.training_history import Epoch, History, Incident
 
 
 def settings(step: Step, *, epochs: int, learning_rate: float, seed: int, rounding: Rounding | None = None) -> Settings:
@@ -61,7 +61,7 @@ def learn(
     """
     workload, tell = step.workload, tell_incidents(step)
     if workload.train.processes == 1:
-        return lesson.learn(
+        return workload_training.learn(
             workload,
             step.data,
             step.task,
@@ -74,7 +74,7 @@ def learn(
             on_incident=tell,
         )
     from reprune.training.job import Job
-    from reprune.training.together import learn_together
+    from reprune.training.launcher import learn_together
 
     where = checkpoints.place if checkpoints else None
     job = Job(workload=workload.model_dump(mode="json"), settings=settings, checkpoints=where, name=name)

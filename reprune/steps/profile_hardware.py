@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reprune.config.target import Target
-from reprune.hardware import profiles
+from reprune.inference.latency import profile_store
 from reprune.pruning.graph.analyze import analyze
 from reprune.report import hardware_pages
 from reprune.step import Step
@@ -14,7 +14,7 @@ def run(step: Step, *, dense: Path, target: str, report: Path) -> str:
     where = Target.model_validate_json(target).check()
     step.part = where.slug()
     analysis = analyze(step.load(dense), step.data.example(batch_size=where.batch_size))
-    found = profiles.complete(
+    found = profile_store.complete(
         step.store,
         analysis.operators,
         where,

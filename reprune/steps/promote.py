@@ -4,15 +4,16 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reprune import bundle, digest
+from reprune import digest
 from reprune.approval import COMPARED_WITH, REQUESTS, TARGETS, VERDICT, approve
-from reprune.champions import ONNX
 from reprune.drift.dataset import freeze_reference
 from reprune.errors import IntegrityError, StoreError
 from reprune.gate import serving
 from reprune.gate.answers import CANDIDATE, feed_for
 from reprune.gate.verdict import Verdict
-from reprune.hardware.session import open_session
+from reprune.inference.champion import ONNX
+from reprune.inference.session import open_session
+from reprune.pruning import bundle
 from reprune.registry.retention import retire
 from reprune.step import Step
 from reprune.steps.benchmark import QUANTIZED

@@ -5,12 +5,13 @@ from tempfile import TemporaryDirectory
 
 from pydantic import TypeAdapter
 
-from reprune import bundle, digest, words
-from reprune.hardware.profiles import read_profile
+from reprune import digest, words
+from reprune.inference.latency.profile_store import read_profile
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.subject import Subject
+from reprune.pruning import bundle
 from reprune.pruning.iterative.pruner import Outcome
-from reprune.pruning.reached import shortfall
+from reprune.pruning.shortfall import shortfall
 from reprune.report import planning_pages
 from reprune.step import Step
 from reprune.steps import learning

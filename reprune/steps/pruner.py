@@ -8,7 +8,7 @@ from functools import cached_property
 from torch import nn
 
 from reprune.errors import InputError
-from reprune.hardware.latency_table import LatencyTable
+from reprune.inference.latency.latency_table import LatencyTable
 from reprune.planning.plan import Plan
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.sensitivity.memory import Memory
@@ -19,12 +19,12 @@ from reprune.pruning.iterative.pruner import Limits, Loop, Outcome, Parts, best_
 from reprune.pruning.iterative.pruner_state import Cutting, Progress
 from reprune.pruning.iterative.rounds import Judgement, Measured, Round
 from reprune.pruning.iterative.schedules import Fixed, Following, Pace
-from reprune.pruning.overlap import kept_cells, overlap
+from reprune.pruning.recipe_overlap import kept_cells, overlap
 from reprune.pruning.surgery import replay
 from reprune.step import Step
 from reprune.steps import learning
 from reprune.storage.checkpoints import Checkpoints
-from reprune.training.history import Epoch
+from reprune.training.training_history import Epoch
 from reprune.warm_start import Former, FormerModel, WarmStart, shortened
 from reprune.words import clock, score
 

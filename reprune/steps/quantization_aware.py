@@ -10,13 +10,13 @@ from torch import nn
 
 from reprune import digest
 from reprune.errors import StepError
-from reprune.onnx.export import export
-from reprune.onnx.quantize import best_int8
+from reprune.inference.onnx.export import export
+from reprune.inference.onnx.quantize import best_int8
 from reprune.step import Step
 from reprune.steps import learning, quantizing
 from reprune.steps.quantizing import Quantization
-from reprune.training.history import Epoch
-from reprune.training.quantization_aware import Rounding
+from reprune.training.qat import Rounding
+from reprune.training.training_history import Epoch
 
 NAME = "quantization-aware"
 """Of this training among the checkpoints, and of its cost in a bundle's lineage."""

@@ -9,14 +9,14 @@ from reprune import digest
 from reprune.config.target import Machine, machine
 from reprune.data.model_io import Inputs
 from reprune.errors import InputError
-from reprune.hardware.profiles import read_profile
-from reprune.onnx.mixed import Allowed, Mixed, quantize_within
-from reprune.onnx.parity import Parity
-from reprune.onnx.quantize import Quantizer, needs_reduced_range
+from reprune.inference.latency.profile_store import read_profile
+from reprune.inference.onnx.mixed_precision import Allowed, Mixed, quantize_within
+from reprune.inference.onnx.parity import Parity
+from reprune.inference.onnx.quantize import Quantizer, needs_reduced_range
 from reprune.pruning.iterative.pruner import first_batches
 from reprune.step import Step
 from reprune.steps.benchmark import QUANTIZED
-from reprune.training.random_state import seed_everything
+from reprune.training.rng import seed_everything
 
 BATCH = 8
 """Examples that are calibrated with at once: histograms need all activations of a batch in memory."""

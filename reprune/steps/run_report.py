@@ -8,15 +8,15 @@ from typing import Any
 from reprune.gate.answers import CANDIDATE, DENSE, FLOAT
 from reprune.gate.evidence import Evidence
 from reprune.gate.verdict import Verdict
-from reprune.hardware.benchmark import Benchmark
-from reprune.hardware.latency_table import LatencyTable
-from reprune.hardware.profiles import read_profile
+from reprune.inference.latency.benchmark import Benchmark
+from reprune.inference.latency.latency_table import LatencyTable
+from reprune.inference.latency.profile_store import read_profile
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.report import pages
 from reprune.report.report import write_report
 from reprune.step import Step
-from reprune.training.history import History
-from reprune.training.temperature import Scaling
+from reprune.training.temperature_scaling import Scaling
+from reprune.training.training_history import History
 
 
 def write(step: Step, path: Path, *, verdict: Verdict, evidence: Evidence, quantization: str) -> None:

@@ -6,17 +6,18 @@ from typing import Any
 
 from torch import nn
 
-from reprune import bundle, digest, words
+from reprune import digest, words
 from reprune.data.validation.result import Validation
 from reprune.dense import keep, load_weights, previous
 from reprune.lineage import lineage
+from reprune.pruning import bundle
 from reprune.report import pages
 from reprune.step import Step
 from reprune.steps import train_job
 from reprune.steps.learning import learn, settings, tell_epochs, warm_rate
-from reprune.training.evaluate import scores
-from reprune.training.fit import seed_everything
-from reprune.training.history import History
+from reprune.training.evaluation import scores
+from reprune.training.trainer import seed_everything
+from reprune.training.training_history import History
 from reprune.warm_start import shortened
 
 

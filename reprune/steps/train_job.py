@@ -161,11 +161,11 @@ def main() -> None:
     """Train, as one of the processes that torchrun started; what is learnt is in the store's checkpoints."""
     import torch.distributed as dist
 
-    from reprune import bundle
     from reprune.dense import previous
+    from reprune.pruning import bundle
     from reprune.steps import learning
-    from reprune.training import lesson
-    from reprune.training.fit import seed_everything
+    from reprune.training import workload_training
+    from reprune.training.trainer import seed_everything
 
     workload, store, run, given = (os.environ[it] for it in _GIVEN)
     training = Training.model_validate_json(given)
@@ -178,7 +178,7 @@ def main() -> None:
     if training.warm and former is None:
         raise StepError("The weights to begin with are gone from the store.", "Run again; training begins anew.")
     seed = step.workload.seed
-    lesson.learn(
+    workload_training.learn(
         step.workload,
         step.data,
         step.task,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from reprune.data.model_io import call
 from reprune.data.tasks import Classification, LanguageModeling, Task
-from reprune.training.relations import Relations
+from reprune.training.similarity_distillation import Relations
 
 TEMPERATURE, TEMPERATURE_OF_TEXT = 2.0, 1.0
 """Classes that a teacher is sure of tell more once they are softened. Of the next token it is seldom sure, and softened

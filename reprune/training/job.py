@@ -7,16 +7,16 @@ import safetensors.torch
 from pydantic import BaseModel
 from torch import nn
 
-from reprune import bundle
 from reprune.config import entry_points
 from reprune.config.loading import parse
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.events import Events
+from reprune.pruning import bundle
 from reprune.storage.checkpoints import Checkpoints
-from reprune.training.fit import Settings
-from reprune.training.history import History
-from reprune.training.lesson import learn
+from reprune.training.trainer import Settings
+from reprune.training.training_history import History
+from reprune.training.workload_training import learn
 
 TOLD = "told.jsonl"
 """Epochs and incidents, as they happen."""

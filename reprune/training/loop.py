@@ -12,17 +12,17 @@ from torch import nn
 from reprune.data.datasets import Batch, count, tensors
 from reprune.errors import InputError, StepError
 from reprune.storage.checkpoints import Checkpoints
-from reprune.training import random_state
-from reprune.training.accumulation import Loss, Stepper
-from reprune.training.distributed import Group
-from reprune.training.guard import ROLLBACKS, Diverged
-from reprune.training.history import Epoch, History, Incident
-from reprune.training.interruption import Evicted, Interruption
-from reprune.training.optimization import schedule, set_rate
-from reprune.training.state import Position, Snapshot, State
+from reprune.training import rng
+from reprune.training.divergence import ROLLBACKS, Diverged
+from reprune.training.gradient_accumulation import Loss, Stepper
+from reprune.training.optimizer import schedule, set_rate
+from reprune.training.preemption import Evicted, Interruption
+from reprune.training.process_group import Group
+from reprune.training.training_history import Epoch, History, Incident
+from reprune.training.training_state import Position, Snapshot, State
 
 if TYPE_CHECKING:
-    from reprune.training.fit import Settings
+    from reprune.training.trainer import Settings
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class Loop:
         state = self._state
         seed = self._settings.seed * 10_007 + state.position.epoch
         batches = self._batches(seed)  # may load the data first, and draw while it does
-        random_state.seed_everything(seed)
+        rng.seed_everything(seed)
         batches = self._group.share(batches, seed)
         self._steps = _length(batches)
         stream = iter(batches)
@@ -186,7 +186,7 @@ class Loop:
     def _keep(self) -> None:
         """Take a snapshot, and write it where there are checkpoints."""
         under_way = self._state.position.step > 0
-        self._last = self._state.snapshot(self._group.gather(random_state.capture()) if under_way else None)
+        self._last = self._state.snapshot(self._group.gather(rng.capture()) if under_way else None)
         self._write(self._last)
 
     def _write(self, snapshot: Snapshot) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reprune.champions import ONNX
 from reprune.config.entry_points import describe
 from reprune.config.workload import Workload
 from reprune.data import signals
@@ -12,6 +11,7 @@ from reprune.drift.decision import decide
 from reprune.drift.reference import Reference
 from reprune.drift.verdict import DriftReport
 from reprune.errors import InputError, RepruneError
+from reprune.inference.champion import ONNX
 from reprune.metrics import DRIFT_TESTS, DriftMetrics
 from reprune.storage.base import Store
 from reprune.watch import labels, logs, together

@@ -240,7 +240,7 @@ def latest(store: Store, workload: str, model: Path) -> Window | None:
 def inputs_of(model: Path) -> dict[str, list[int | None]]:
     """Return the shape of one example by the names of an ONNX model's inputs; None for a size that may differ."""
     from reprune.config.target import Target
-    from reprune.hardware.session import open_session
+    from reprune.inference.session import open_session
 
     taken = open_session(model, Target()).get_inputs()
     return {it.name: [size if isinstance(size, int) else None for size in it.shape[1:]] for it in taken}

@@ -9,10 +9,10 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reprune.champions import ONNX
 from reprune.config.workload import Workload
 from reprune.data import signals
 from reprune.errors import RepruneError, StoreError
+from reprune.inference.champion import ONNX
 from reprune.registry.history import Champion
 from reprune.registry.registry import Registry
 from reprune.storage.base import NotFoundError, Store

@@ -12,7 +12,7 @@ import yaml
 from torch import nn
 
 import reprune
-from reprune.onnx.export import export
+from reprune.inference.onnx.export import export
 
 POLICY = {
     "name": "quadrants",

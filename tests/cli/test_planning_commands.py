@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from reprune import bundle, dense
+from reprune import dense
+from reprune.pruning import bundle
 from reprune.storage.uri import open_store
 
 MODULE = """

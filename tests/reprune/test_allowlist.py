@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reprune
-from reprune import bundle, digest
-from reprune.allowlist import Allowlist
+from reprune import digest
 from reprune.errors import InputError, RepruneError
+from reprune.pruning import bundle
+from reprune.pruning.bundle_allowlist import Allowlist
 from reprune.registry.registry import Registry
 from reprune.storage.uri import open_store
 from reprune.workloads.digits import model as digits
@@ -195,7 +196,7 @@ STRANGE = {
     "huggingface_hub:snapshot_download": lambda mark: {"repo_id": "gpt2"},
     # reprune itself
     "reprune:load": lambda mark: {"folder": str(mark.parent), "allow": ["beside"]},
-    "reprune.bundle:load": lambda mark: {"folder": str(mark.parent), "allow": ["beside"]},
+    "reprune.pruning.bundle:load": lambda mark: {"folder": str(mark.parent), "allow": ["beside"]},
     "reprune.workloadsish:build": None,
     "reprune.step:Step": None,
     # names that are none, and names of nothing

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import reprune
-from reprune import bundle
 from reprune.errors import InputError, IntegrityError
+from reprune.pruning import bundle
 from reprune.pruning import masks as sparsity
 from reprune.workloads.breast_cancer import model as mlp
 

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from reprune import bundle, dense
+from reprune import dense
 from reprune.config.loading import parse
 from reprune.errors import InputError
+from reprune.pruning import bundle
 from reprune.storage.uri import open_store
 
 WORKLOAD = {

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from reprune.errors import InputError, IntegrityError
-from reprune.follow import Follower
+from reprune.inference.champion_sync import Follower
 from reprune.registry.registry import Registry
 from reprune.storage.uri import open_store
 

@@ -3,10 +3,11 @@ import pytest
 import torch
 from torch import nn
 
-from reprune import bundle, servable
 from reprune.errors import InputError
+from reprune.inference import model_resolver
+from reprune.inference.model_resolver import onnx_file
+from reprune.pruning import bundle
 from reprune.registry.registry import Registry
-from reprune.servable import onnx_file
 from reprune.storage.uri import open_store
 from reprune.workloads.digits.data import load
 
@@ -78,7 +79,7 @@ def test_a_folder_without_a_model_hides_no_workload_of_its_name(tmp_path, store,
 
 
 def test_a_bundle_is_known_by_the_file_that_bundles_have():
-    assert servable.DESCRIPTION == bundle.DESCRIPTION
+    assert model_resolver.DESCRIPTION == bundle.DESCRIPTION
 
 
 def test_files_and_folders_with_a_graph_are_taken_as_they_are(tmp_path, store):

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reprune import bundle
 from reprune.config.workload import SPLITS, Workload
 from reprune.data import tasks
 from reprune.data.datasets import Data
@@ -17,6 +16,7 @@ from reprune.data.validation.examples import Example, examples, leaves, total
 from reprune.data.validation.tabular import Table, columns, joined
 from reprune.data.validation.task_check import Judge, Spec
 from reprune.errors import InputError
+from reprune.pruning import bundle
 
 BATCH = 64
 

@@ -9,7 +9,7 @@ from reprune.config.limits import SizeLimit
 from reprune.gate.answers import CANDIDATE, DENSE
 from reprune.gate.evidence import Evidence
 from reprune.gate.verdict import Check, Status
-from reprune.onnx.parity import Parity
+from reprune.inference.onnx.parity import Parity
 
 
 class Limits(NamedTuple):

@@ -6,8 +6,8 @@ from reprune.config.limits import LatencyLimit
 from reprune.gate.answers import CANDIDATE
 from reprune.gate.evidence import Evidence
 from reprune.gate.verdict import Check, Status
-from reprune.hardware.benchmark import Benchmark
-from reprune.hardware.statistics import Estimate, quotient
+from reprune.inference.latency.benchmark import Benchmark
+from reprune.inference.latency.bootstrap import Estimate, quotient
 
 
 def median(evidence: Evidence, policy: GatePolicy, limit: LatencyLimit) -> list[Check]:

@@ -5,7 +5,7 @@ from reprune.config.gate import GatePolicy
 from reprune.gate.answers import CANDIDATE
 from reprune.gate.evidence import Evidence
 from reprune.gate.verdict import Check
-from reprune.hardware.benchmark import Benchmark
+from reprune.inference.latency.benchmark import Benchmark
 
 
 def limits(evidence: Evidence, policy: GatePolicy) -> list[Check]:

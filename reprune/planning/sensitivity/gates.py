@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from reprune.data.datasets import count
 from reprune.planning.sensitivity.suffix import SuffixRunner, Values, copied
 from reprune.pruning.graph.capture import evaluating
-from reprune.pruning.oracle import ZeroedOut, cells_of
+from reprune.pruning.verify import ZeroedOut, cells_of
 
 Loss = Callable[[Any, Any], Tensor]
 

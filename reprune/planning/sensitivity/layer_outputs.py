@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.union_find import Labels
-from reprune.pruning.oracle import ZeroedOut
+from reprune.pruning.verify import ZeroedOut
 
 
 @dataclass(frozen=True)

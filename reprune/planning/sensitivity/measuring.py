@@ -15,9 +15,9 @@ from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.sensitivity.looks import Looks, Loss, Progress
 from reprune.planning.sensitivity.memory import Kept, Memory, Reference, digest_of_data, digest_of_model
 from reprune.planning.sensitivity.sampling import Sample
-from reprune.pruning.criteria import score
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.capture import evaluating
+from reprune.pruning.importance import score
 
 EXAMPLES = 512
 """Most examples that a narrowed model is run on."""

@@ -2,7 +2,7 @@
 
 The dense graph is run once for a batch, and the values that lie just outside a group's reach are kept. For each width
 then only what depends on the group is run, on the very numbers that a whole run would compute: results are the same to
-the bit. What is removed is zeroed as the judge of every cut does it (`reprune.pruning.oracle`). A layer that only
+the bit. What is removed is zeroed as the judge of every cut does it (`reprune.pruning.verify`). A layer that only
 writes to the group is not run again either: where its weight would be zeroed, its result is.
 """
 
@@ -20,7 +20,7 @@ from reprune.planning.sensitivity.dataflow import Dataflow
 from reprune.planning.sensitivity.layer_outputs import layer_outputs
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.capture import as_call, capture, evaluating, leaves, tensors_of
-from reprune.pruning.oracle import ZeroedOut, cells_of, difference
+from reprune.pruning.verify import ZeroedOut, cells_of, difference
 
 Values = dict[fx.Node, Any]
 

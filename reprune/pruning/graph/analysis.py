@@ -139,7 +139,7 @@ class Analysis:
     """Which of the sizes of its own value an attribute stands for, where not the last computed."""
 
     def __repr__(self) -> str:
-        from reprune.pruning.table import table
+        from reprune.pruning.summary_table import table
 
         return table(self)
 

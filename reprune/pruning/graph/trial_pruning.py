@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from reprune.errors import PruningError
-from reprune.pruning import oracle, surgery
+from reprune.pruning import surgery, verify
 from reprune.pruning.graph.analysis import Analysis, Edit, Group, Reading
 from reprune.pruning.graph.capture import refused, tensors_of
 from reprune.pruning.graph.module_attributes import readable
@@ -149,10 +149,10 @@ class Trials:
         return None
 
     def _what_fails(self, analysis: Analysis, keep: Mapping[str, Any], training: bool) -> str | None:
-        removed = oracle.cells_of(analysis, keep)
+        removed = verify.cells_of(analysis, keep)
         try:
             pruned = surgery.preview(self.model, surgery.recipe_for(self.model, analysis, removed))
-            oracle.verify(analysis, self.model, pruned, removed, analysis.example_inputs)
+            verify.verify(analysis, self.model, pruned, removed, analysis.example_inputs)
         except PruningError as error:
             return f"a trial cut showed: {error.message}"
         except FAILURES as error:
@@ -171,7 +171,7 @@ class Trials:
         """
         keep = {group.name: range(max(1, group.width // 2)) for group in groups}
         owners: dict[tuple[type, str], list[Edit]] = defaultdict(list)
-        readings = readable(self.model, analysis, oracle.cells_of(analysis, keep))
+        readings = readable(self.model, analysis, verify.cells_of(analysis, keep))
         for path, attribute in readings:
             owners[type(self.model.get_submodule(path)), attribute].append((path, attribute))
         failure = _family(self.model, groups[0]), re.sub(r"[\d.e+-]*\d", "#", reason), frozenset(owners)
@@ -221,7 +221,7 @@ def _identity(group: Group) -> Any:
 
 def _fails_in_training(model: nn.Module, analysis: Analysis) -> str | None:
     try:
-        oracle.train_once(model, analysis.example_inputs)
+        verify.train_once(model, analysis.example_inputs)
     except FAILURES as error:
         return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
     return None

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from reprune.data.datasets import Batch
 from reprune.errors import InputError
 from reprune.pruning.batchnorm import reestimate
-from reprune.pruning.criteria import score
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.importance import score
 from reprune.pruning.iterative.cost import Cost, macs_of
 from reprune.pruning.iterative.pruner_state import Cutting, Progress, State
 from reprune.pruning.iterative.rounds import Judgement, Measured, Round
 from reprune.pruning.iterative.schedules import Pace
+from reprune.pruning.prune import best, cut, rounded
 from reprune.pruning.recipe import Recipe
-from reprune.pruning.selection import best, cut, rounded
 
 BLOCK = 16
 """Channels that CPU kernels take at once, at most (AVX-512; 8 on AVX2, which divides it)."""

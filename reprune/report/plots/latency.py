@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from reprune import words
-from reprune.hardware.latency_table import LatencyTable, OperatorLatency
-from reprune.hardware.statistics import Estimate
+from reprune.inference.latency.bootstrap import Estimate
+from reprune.inference.latency.latency_table import LatencyTable, OperatorLatency
 from reprune.report import theme
 from reprune.report.html import Figure
 

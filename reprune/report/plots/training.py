@@ -5,7 +5,7 @@ from matplotlib.figure import Figure as Canvas
 from reprune import words
 from reprune.report import theme
 from reprune.report.html import Figure
-from reprune.training.history import History
+from reprune.training.training_history import History
 
 
 def curves(history: History, *, name: str, metric: str, percent: bool = True) -> Figure:

@@ -15,7 +15,7 @@ from reprune.digest import of_file
 from reprune.drift.dataset import DatasetExamples
 from reprune.drift.features import sample
 from reprune.drift.reference import LIMIT, Reference
-from reprune.onnx.export import export
+from reprune.inference.onnx.export import export
 
 SEEN = 897
 

@@ -11,7 +11,7 @@ from reprune.drift.detect import compare, detect
 from reprune.drift.embeddings import WIDTH, pooled, with_embedding
 from reprune.drift.features import Sample
 from reprune.drift.reference import Reference
-from reprune.onnx.export import export
+from reprune.inference.onnx.export import export
 
 
 def test_the_embedding_is_what_the_last_layer_reads(champion):

@@ -58,7 +58,7 @@ def test_a_sample_is_bounded_and_depends_on_the_seed_alone(champion):
 def test_large_inputs_are_kept_as_summaries_alone(champion, tmp_path):
     from torch import nn
 
-    from reprune.onnx.export import export
+    from reprune.inference.onnx.export import export
 
     images = torch.rand(40, 3, 64, 64)
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
@@ -76,7 +76,7 @@ def test_tokens_are_watched_by_position_and_as_bags(champion, tmp_path):
     from torch import nn
 
     from reprune.data.signals import language_modeling
-    from reprune.onnx.export import export
+    from reprune.inference.onnx.export import export
 
     tokens = torch.randint(0, 100, (40, 12), generator=torch.Generator().manual_seed(0))
     model = nn.Sequential(nn.Embedding(100, 8), nn.Linear(8, 100))
@@ -95,7 +95,7 @@ def test_tokens_are_watched_by_position_and_as_bags(champion, tmp_path):
 def untrained(tmp_path_factory):
     """The shipped digits network with its first weights: enough to freeze a reference."""
     from reprune.config import entry_points, loading
-    from reprune.onnx.export import export
+    from reprune.inference.onnx.export import export
 
     torch.manual_seed(0)
     digits = loading.load("digits")

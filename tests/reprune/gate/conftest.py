@@ -17,11 +17,11 @@ from reprune.data.datasets import Data
 from reprune.gate.answers import Answers
 from reprune.gate.evidence import Evidence, collect
 from reprune.gate.verdict import Verdict
-from reprune.hardware.benchmark import Benchmark, ModelTiming
-from reprune.hardware.load import Load
-from reprune.hardware.statistics import Estimate
-from reprune.onnx import parity
-from reprune.onnx.export import export
+from reprune.inference.latency.benchmark import Benchmark, ModelTiming
+from reprune.inference.latency.bootstrap import Estimate
+from reprune.inference.latency.system_load import Load
+from reprune.inference.onnx import parity
+from reprune.inference.onnx.export import export
 
 BUDGET = Budget(latency="0.5x", accuracy_drop=0.02)
 TARGET = "CPU, 1 thread, batch 1"

@@ -14,7 +14,7 @@ from reprune.config.workload import Workload
 from reprune.data.datasets import Data
 from reprune.errors import InputError
 from reprune.gate.evidence import collect
-from reprune.onnx.export import export
+from reprune.inference.onnx.export import export
 
 
 def test_scores_losses_and_disagreements_are_those_of_torch(
@@ -86,7 +86,7 @@ def test_regression_scores_average_to_r_squared(tmp_path: Path, monkeypatch: pyt
 
 
 def test_language_models_are_scored_by_sequence(tmp_path: Path) -> None:
-    from reprune import bundle
+    from reprune.pruning import bundle
 
     workload = load("stdlib-text")
     data = Data(workload)

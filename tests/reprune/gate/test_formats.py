@@ -11,8 +11,8 @@ from reprune.data.tasks import Classification
 from reprune.gate.evidence import collect
 from reprune.gate.formats import Quantized, as_candidate, pays
 from reprune.gate.judge import judge
-from reprune.onnx.mixed import compare_files
-from reprune.onnx.quantize import Quantizer
+from reprune.inference.onnx.mixed_precision import compare_files
+from reprune.inference.onnx.quantize import Quantizer
 from reprune.report.report import write_report
 from tests.reprune.onnx import products
 

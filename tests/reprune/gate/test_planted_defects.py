@@ -10,10 +10,10 @@ import torch
 from reprune.config.gate import GatePolicy
 from reprune.gate.evidence import Evidence, collect
 from reprune.gate.judge import judge
-from reprune.hardware.benchmark import Benchmark
-from reprune.hardware.rounds import Samples
-from reprune.hardware.statistics import quantiles
-from reprune.onnx import parity
+from reprune.inference.latency.benchmark import Benchmark
+from reprune.inference.latency.bootstrap import quantiles
+from reprune.inference.latency.timing import Samples
+from reprune.inference.onnx import parity
 from tests.reprune.gate.conftest import BUDGET, TARGET, failing, simulated
 
 

@@ -8,7 +8,7 @@ import pytest
 from reprune.config.target import Target
 from reprune.errors import InputError
 from reprune.gate import serving
-from reprune.hardware.session import open_session
+from reprune.inference.session import open_session
 
 EXAMPLES = {"input": np.random.default_rng(0).random((3, 1, 8, 8), dtype=np.float32)}
 

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from reprune.hardware import profile as profile_module
+from reprune.inference.latency import profiler as profile_module
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import pytest
 
 from reprune.config.target import Target
 from reprune.errors import InputError, StepError
-from reprune.hardware import benchmark
-from reprune.hardware.benchmark import CONTROL, Benchmark, compare
-from reprune.hardware.statistics import Estimate, Recording
+from reprune.inference.latency import benchmark
+from reprune.inference.latency.benchmark import CONTROL, Benchmark, compare
+from reprune.inference.latency.bootstrap import Estimate, Recording
 
 INPUTS = {"input": np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)}
 
@@ -106,7 +106,7 @@ def test_only_what_lies_outside_the_noise_is_faster_or_slower(measured, ratio, s
 
 def test_the_worker_loads_neither_torch_nor_anything_of_its_size():
     heavy = {"torch", "onnx", "scipy", "pandas", "kfp"}
-    probe = f"import sys, reprune.hardware.worker; print(sorted({heavy} & set(sys.modules)))"
+    probe = f"import sys, reprune.inference.latency.benchmark_worker; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout.strip() == "[]"
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from reprune.errors import InputError
-from reprune.hardware.graph_inputs import GraphInput, made_up
+from reprune.inference.latency.graph_inputs import GraphInput, made_up
 
 
 def image(name="image", *shape, kind="float"):

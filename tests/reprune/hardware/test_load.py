@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reprune.hardware import load
-from reprune.hardware.load import Load, LoadMeter
+from reprune.inference.latency import system_load
+from reprune.inference.latency.system_load import Load, LoadMeter
 
 LINUX = Path("/proc/stat").is_file()
 
@@ -32,11 +32,11 @@ def test_what_others_compute_is_seen_and_what_this_process_computes_is_not_count
 def test_a_measurement_is_contended_when_others_leave_too_few_cores(monkeypatch, others, stolen, threads, contended):
     shots = iter(
         [
-            load._Snapshot(wall=0, own=0, busy=0, stolen=0, cores=2),
-            load._Snapshot(wall=10, own=10, busy=10 + 10 * others, stolen=10 * stolen, cores=2),
+            system_load._Snapshot(wall=0, own=0, busy=0, stolen=0, cores=2),
+            system_load._Snapshot(wall=10, own=10, busy=10 + 10 * others, stolen=10 * stolen, cores=2),
         ]
     )
-    monkeypatch.setattr(load, "_snapshot", lambda: next(shots))
+    monkeypatch.setattr(system_load, "_snapshot", lambda: next(shots))
     seen = LoadMeter().read(threads)
     assert seen.contended is contended
     assert seen.other_cores == pytest.approx(others)
@@ -44,7 +44,7 @@ def test_a_measurement_is_contended_when_others_leave_too_few_cores(monkeypatch,
 
 
 def test_a_system_that_tells_nothing_is_not_accused(monkeypatch, tmp_path):
-    monkeypatch.setattr(load, "_STAT", tmp_path / "absent")
+    monkeypatch.setattr(system_load, "_STAT", tmp_path / "absent")
     seen = LoadMeter().read(1)
     assert (seen.other_cores, seen.steal_ratio, seen.contended) == (None, None, False)
     assert Load.model_validate_json(seen.model_dump_json()) == seen

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from reprune.config.target import Target
 from reprune.errors import InputError
-from reprune.hardware.operators import OperatorShape, chain
-from reprune.hardware.session import open_session
+from reprune.inference.latency.operators import OperatorShape, chain
+from reprune.inference.session import open_session
 
 
 def run(shape, in_width, out_width, copies, batch_size=3):

@@ -4,14 +4,17 @@ import sys
 
 import pytest
 
-from reprune.hardware.pinning import choose
+from reprune.inference.latency.cpu_affinity import choose
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
 def test_a_process_is_bound_to_as_many_of_its_cores_as_it_has_threads():
     if len(os.sched_getaffinity(0)) == 1:
         pytest.skip("there is one core: nothing to choose")
-    probe = "import os; from reprune.hardware.pinning import pin; print({*pin(1)}, os.sched_getaffinity(0), sep='|')"
+    probe = (
+        "import os; from reprune.inference.latency.cpu_affinity import pin;"
+        "print({*pin(1)}, os.sched_getaffinity(0), sep='|')"
+    )
     told = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout
     pinned, allowed = told.strip().split("|")
     assert pinned == allowed
@@ -20,7 +23,9 @@ def test_a_process_is_bound_to_as_many_of_its_cores_as_it_has_threads():
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
 def test_a_process_that_uses_every_core_is_left_alone():
-    probe = "import os; from reprune.hardware.pinning import pin; print(pin(len(os.sched_getaffinity(0))))"
+    probe = (
+        "import os; from reprune.inference.latency.cpu_affinity import pin; print(pin(len(os.sched_getaffinity(0))))"
+    )
     assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True).stdout == "()\n"
 
 

@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 
 from reprune.config.target import Target
 from reprune.errors import InputError
-from reprune.hardware.latency_table import LatencyTable
-from reprune.hardware.operators import OperatorShape
-from reprune.hardware.profile import profile
+from reprune.inference.latency.latency_table import LatencyTable
+from reprune.inference.latency.operators import OperatorShape
+from reprune.inference.latency.profiler import profile
 
 
 def planted(quantum: int, block: int):

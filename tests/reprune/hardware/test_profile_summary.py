@@ -1,8 +1,8 @@
 import pytest
 
 from reprune.config.target import Target
-from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
-from reprune.hardware.profile_summary import by_kind, summarize
+from reprune.inference.latency.latency_table import Axis, LatencyTable, OperatorLatency
+from reprune.inference.latency.profile_summary import by_kind, summarize
 
 SLOW, FAST = "conv 3x3 stride 1x1 padding 1x1 on 8x8", "linear 1 rows"
 

@@ -6,9 +6,9 @@ import pytest
 
 from reprune.config.target import Target, machine
 from reprune.errors import IntegrityError
-from reprune.hardware import profiles
-from reprune.hardware.operators import OperatorShape
-from reprune.hardware.profiles import complete, key_of, read_profile
+from reprune.inference.latency import profile_store
+from reprune.inference.latency.operators import OperatorShape
+from reprune.inference.latency.profile_store import complete, key_of, read_profile
 from reprune.storage.base import NotFoundError
 from reprune.storage.uri import open_store
 
@@ -129,7 +129,7 @@ def test_many_at_once_lose_nothing(machine_of, store, conv):
 
 def test_a_table_does_not_grow_without_end_and_forgets_what_was_used_longest_ago(machine_of, folder, conv, monkeypatch):
     machine_of(planted)
-    monkeypatch.setattr(profiles, "MOST_POINTS", 200)
+    monkeypatch.setattr(profile_store, "MOST_POINTS", 200)
     for size in (4, 6, 10, 4, 12, 14):
         last = complete(folder, [conv(32, 32, size=size)], Target())
         assert len(last.table.points) <= 200
@@ -140,7 +140,7 @@ def test_a_table_does_not_grow_without_end_and_forgets_what_was_used_longest_ago
 
 def test_one_operator_does_not_grow_without_end_and_still_answers(machine_of, folder, linear, monkeypatch):
     machine_of(planted, noise=0)
-    monkeypatch.setattr(profiles, "MOST_OPERATOR_POINTS", 400)
+    monkeypatch.setattr(profile_store, "MOST_OPERATOR_POINTS", 400)
     for width in range(70, 130, 7):
         found = complete(folder, [linear(width, width, 2)], Target())
         (operator,) = found.table.operators.values()

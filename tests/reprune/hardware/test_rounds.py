@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprune.hardware.rounds import Samples, interleave, warm_up
+from reprune.inference.latency.timing import Samples, interleave, warm_up
 
 
 class FakeTime:

@@ -3,7 +3,7 @@ import pytest
 
 from reprune.config.target import Target
 from reprune.errors import InputError
-from reprune.hardware.session import open_session
+from reprune.inference.session import open_session
 
 
 def test_opens_a_path_and_its_bytes_alike(linear_onnx):

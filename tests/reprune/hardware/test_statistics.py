@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reprune.hardware.rounds import Samples
-from reprune.hardware.statistics import Estimate, noise, quantiles, ratio
+from reprune.inference.latency.bootstrap import Estimate, noise, quantiles, ratio
+from reprune.inference.latency.timing import Samples
 
 SESSIONS = np.repeat(np.arange(5), 20)
 

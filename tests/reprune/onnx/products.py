@@ -1,7 +1,7 @@
 """INT8 products as this processor computes them; tests that serve 8 bits choose by it, as the pipeline does."""
 
 from reprune.config.target import machine
-from reprune.onnx.quantize import needs_reduced_range
+from reprune.inference.onnx.quantize import needs_reduced_range
 
 SATURATE = needs_reduced_range(machine().instruction_sets)
 """Whether full 8-bit weights are wrong here, so that the pipeline keeps to 7 bits."""

@@ -10,8 +10,8 @@ from torch import nn
 from reprune.config.target import Target
 from reprune.data.model_io import feed, named_outputs
 from reprune.errors import InputError
-from reprune.hardware.session import open_session
-from reprune.onnx.export import export
+from reprune.inference.onnx.export import export
+from reprune.inference.session import open_session
 
 
 def small_net() -> nn.Sequential:
@@ -124,7 +124,7 @@ def test_an_input_that_is_no_tensor_is_named(tmp_path):
 
 
 def test_the_exporters_chatter_goes_to_the_log(tmp_path, capfd, caplog):
-    caplog.set_level(logging.DEBUG, logger="reprune.onnx.export")
+    caplog.set_level(logging.DEBUG, logger="reprune.inference.onnx.export")
     export(small_net(), torch.randn(2, 1, 8, 8), tmp_path / "model.onnx")
     assert capfd.readouterr() == ("", "")
-    assert {record.name for record in caplog.records} == {"reprune.onnx.export"}
+    assert {record.name for record in caplog.records} == {"reprune.inference.onnx.export"}

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from reprune.errors import InputError
-from reprune.onnx.export import export
-from reprune.onnx.parity import Parity, compare
+from reprune.inference.onnx.export import export
+from reprune.inference.onnx.parity import Parity, compare
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from torch import nn
 from reprune.config.target import Target
 from reprune.data import tasks
 from reprune.errors import InputError
-from reprune.hardware.session import open_session
-from reprune.onnx.export import export
-from reprune.onnx.mixed import Allowed, compare_files, quantize_within
-from reprune.onnx.parity import compare
-from reprune.onnx.quantize import Quantizer, best_int8, needs_reduced_range
+from reprune.inference.onnx.export import export
+from reprune.inference.onnx.mixed_precision import Allowed, compare_files, quantize_within
+from reprune.inference.onnx.parity import compare
+from reprune.inference.onnx.quantize import Quantizer, best_int8, needs_reduced_range
+from reprune.inference.session import open_session
 from reprune.workloads.stdlib_text.model import CONTEXT, Transformer
 from tests.reprune.onnx import products
 

@@ -3,12 +3,12 @@ from importlib import import_module
 import torch
 from torch import nn
 
-from reprune.onnx import translations
-from reprune.onnx.export import export
+from reprune.inference.onnx import translation_cache
+from reprune.inference.onnx.export import export
 
 
 def test_translations_are_read_once_and_the_file_is_the_same_to_the_byte(tmp_path, monkeypatch):
-    registry = import_module(translations.HOME).ONNXRegistry
+    registry = import_module(translation_cache.HOME).ONNXRegistry
     read, reads = registry.from_torchlib.__func__, []
 
     def counted(cls, **opset):
@@ -24,5 +24,5 @@ def test_translations_are_read_once_and_the_file_is_the_same_to_the_byte(tmp_pat
 
 
 def test_without_a_torch_that_has_them_everything_is_exported_as_before(tmp_path, monkeypatch):
-    monkeypatch.setattr(translations, "HOME", "torch.onnx.nowhere")
+    monkeypatch.setattr(translation_cache, "HOME", "torch.onnx.nowhere")
     assert export(nn.Linear(4, 3), torch.randn(2, 4), tmp_path / "model.onnx").size_bytes

@@ -11,8 +11,8 @@ from reprune.advice.advise import EFFECT, advise
 from reprune.config.sections import Budget
 from reprune.config.target import Target
 from reprune.errors import InputError
-from reprune.hardware.operators import OperatorShape, example_batch
-from reprune.hardware.profile import profile
+from reprune.inference.latency.operators import OperatorShape, example_batch
+from reprune.inference.latency.profiler import profile
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
 from reprune.planning.pricing import Prices

@@ -6,16 +6,16 @@ from torch import nn
 
 from reprune.config.limits import LatencyLimit, SizeLimit
 from reprune.config.target import Target
-from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
-from reprune.hardware.operators import OperatorShape, example_batch
+from reprune.inference.latency.latency_table import Axis, LatencyTable, OperatorLatency
+from reprune.inference.latency.operators import OperatorShape, example_batch
 from reprune.planning import baselines
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
 from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
-from reprune.pruning.criteria import score
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.selection import cut
+from reprune.pruning.importance import score
+from reprune.pruning.prune import cut
 
 BLOCK = 8
 

@@ -8,14 +8,14 @@ from torch import nn
 from reprune.config.limits import LatencyLimit, SizeLimit
 from reprune.config.target import Target
 from reprune.data.model_io import feed
-from reprune.hardware.profile import profile
-from reprune.hardware.quick import measure_latency
-from reprune.onnx.export import export
+from reprune.inference.latency.profiler import profile
+from reprune.inference.latency.quick_latency import measure_latency
+from reprune.inference.onnx.export import export
 from reprune.planning.plan import make_plan
 from reprune.planning.sensitivity.measuring import analyze_sensitivity
 from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.selection import cut
+from reprune.pruning.prune import cut
 
 TARGETS = [Target(batch_size=1), Target(batch_size=8)]
 

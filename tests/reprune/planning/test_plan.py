@@ -10,8 +10,8 @@ import pytest
 from reprune.config.limits import LatencyLimit, SizeLimit
 from reprune.config.target import Target
 from reprune.errors import InputError
-from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
-from reprune.hardware.operators import OperatorShape, example_batch
+from reprune.inference.latency.latency_table import Axis, LatencyTable, OperatorLatency
+from reprune.inference.latency.operators import OperatorShape, example_batch
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import Plan, make_plan
 from reprune.planning.planner import MARGIN

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.selection import cut, prune
+from reprune.pruning.prune import cut, prune
 from tests.reprune.pruning.helpers import assert_close, outputs, randomize, zeroed
 from tests.reprune.pruning.zoo import handmade, rearranged
 

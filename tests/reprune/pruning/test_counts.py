@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.graph.capture import as_call, evaluating
 from reprune.pruning.graph.counts import counts
-from reprune.pruning.selection import prune
+from reprune.pruning.prune import prune
 from tests.reprune.pruning.zoo import ZOO
 
 APART = {"broadcast_outer": 0.01}

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from reprune.errors import InputError
-from reprune.pruning.criteria import CRITERIA, NEED_DATA, mean_normalized, score
 from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.importance import CRITERIA, NEED_DATA, mean_normalized, score
 
 
 def network():

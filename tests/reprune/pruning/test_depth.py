@@ -3,8 +3,8 @@ import torch
 
 from reprune.errors import InputError, PruningError
 from reprune.pruning import depth
+from reprune.pruning.prune import prune
 from reprune.pruning.recipe import Recipe
-from reprune.pruning.selection import prune
 from reprune.pruning.surgery import replay
 from tests.reprune.pruning.helpers import assert_close, outputs
 from tests.reprune.pruning.test_zoo import build, learns

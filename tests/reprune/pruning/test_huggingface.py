@@ -10,7 +10,7 @@ if find_spec("transformers") is None:
 
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.graph.capture import as_call  # noqa: E402
-from reprune.pruning.selection import prune
+from reprune.pruning.prune import prune
 from reprune.pruning.surgery import replay  # noqa: E402
 from tests.reprune.pruning.helpers import assert_close, outputs, randomize  # noqa: E402
 from tests.reprune.pruning.zoo.huggingface import MODELS  # noqa: E402

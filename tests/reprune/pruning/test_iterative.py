@@ -17,7 +17,7 @@ from reprune.pruning.iterative.schedules import Fixed, Following
 from reprune.pruning.surgery import replay
 from reprune.storage.checkpoints import Checkpoints
 from reprune.storage.uri import open_store
-from reprune.training.fit import Settings, fit
+from reprune.training.trainer import Settings, fit
 
 TASK = Classification()
 GOAL = {"0": 16, "2": 16}

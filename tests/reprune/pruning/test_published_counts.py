@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.selection import cut
+from reprune.pruning.prune import cut
 
 
 class Basic(nn.Module):

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.selection import cut
+from reprune.pruning.prune import cut
 from tests.reprune.pruning.helpers import assert_close, outputs, randomize, zeroed
 from tests.reprune.pruning.zoo import pieces
 

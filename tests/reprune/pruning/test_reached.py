@@ -13,7 +13,7 @@ from reprune.errors import PruningError
 from reprune.pruning import masks
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.iterative import sparsity_schedules
-from reprune.pruning.reached import held_back, removed_share, shortfall
+from reprune.pruning.shortfall import held_back, removed_share, shortfall
 from tests.reprune.pruning.helpers import randomize
 from tests.reprune.pruning.zoo import MORE, ZOO
 

@@ -4,8 +4,8 @@ from torch import nn
 
 from reprune.errors import PruningError
 from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.prune import cut
 from reprune.pruning.recipe import Recipe
-from reprune.pruning.selection import cut
 from reprune.pruning.surgery import replay
 from tests.reprune.pruning.helpers import assert_close, outputs
 

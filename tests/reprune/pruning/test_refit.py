@@ -5,8 +5,8 @@ from torch.nn import functional as F
 
 from reprune.errors import InputError
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.refit import refit
-from reprune.pruning.selection import cut, prune
+from reprune.pruning.least_squares_refit import refit
+from reprune.pruning.prune import cut, prune
 from tests.reprune.pruning.helpers import assert_close, outputs
 from tests.reprune.pruning.zoo import ZOO
 

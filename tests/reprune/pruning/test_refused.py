@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import prune as torch_prune
 
 from reprune.errors import PruningError
-from reprune.pruning.selection import prune
+from reprune.pruning.prune import prune
 
 INPUT = torch.randn(2, 6)
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from reprune.errors import PruningError
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.selection import cut, prune
+from reprune.pruning.prune import cut, prune
 from tests.reprune.pruning.zoo import ZOO
 
 
@@ -238,7 +238,7 @@ class TestInPlace:
             dense.train()(inputs).sum().backward()
 
     def test_nothing_has_changed_after_a_failure(self, monkeypatch):
-        from reprune.pruning import oracle
+        from reprune.pruning import verify
 
         dense = Stages()
         before, expected = copy.deepcopy(dense.state_dict()), dense.eval()(INPUT)
@@ -247,8 +247,8 @@ class TestInPlace:
             raise PruningError("no")
 
         analyze(dense, INPUT)
-        monkeypatch.setattr("reprune.pruning.selection.oracle.verify", refuse)
-        assert oracle.verify is refuse
+        monkeypatch.setattr("reprune.pruning.prune.oracle.verify", refuse)
+        assert verify.verify is refuse
         with pytest.raises(PruningError):
             prune(dense, INPUT, ratio=0.5, inplace=True)
         assert dense.stem.out_channels == 12

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.selection import cut
+from reprune.pruning.prune import cut
 from tests.reprune.pruning.helpers import assert_close, outputs, zeroed
 
 

@@ -15,11 +15,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import reprune
-from reprune.pruning import oracle
+from reprune.pruning import verify
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.graph.capture import as_call
+from reprune.pruning.prune import cut, prune
 from reprune.pruning.recipe import Recipe
-from reprune.pruning.selection import cut, prune
 from reprune.pruning.surgery import replay
 from tests.reprune.pruning.helpers import assert_close, larger_batch, outputs, randomize, zeroed
 from tests.reprune.pruning.zoo import ZOO
@@ -214,7 +214,7 @@ def equals_zeroing_out(name, data):
             width = data.draw(st.integers(1, group.width), label=group.name)
             keep[group.name] = data.draw(st.permutations(range(group.width)))[:width]
     pruned, _ = cut(model, analysis, keep)
-    expected = oracle.zeroed(analysis, model, oracle.cells_of(analysis, keep), inputs)
+    expected = verify.zeroed(analysis, model, verify.cells_of(analysis, keep), inputs)
     assert_close(expected, outputs(pruned, inputs), 1e-9)
     if not mixes_what_is_cut(analysis):
         assert_close(outputs(zeroed(model, analysis, keep), inputs), outputs(pruned, inputs), 1e-9)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reprune.champions import fetch_champion
 from reprune.cli import version_rows
 from reprune.errors import InputError, RetiredError
+from reprune.inference.champion import fetch_champion
 from reprune.registry import history
 from reprune.registry.history import History
 from reprune.registry.registry import Registry

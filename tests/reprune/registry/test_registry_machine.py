@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 )
 
 from reprune import approval
-from reprune.champions import fetch_champion
 from reprune.cli import version_rows
 from reprune.errors import ConflictError, InputError
+from reprune.inference.champion import fetch_champion
 from reprune.registry import history
 from reprune.registry.registry import Registry
 from reprune.registry.retention import retire

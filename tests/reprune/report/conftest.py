@@ -11,7 +11,7 @@ from reprune.gate.gallery import Disagreement
 from reprune.gate.judge import judge
 from reprune.gate.serving import Probe
 from reprune.gate.verdict import Verdict
-from reprune.onnx.parity import Parity
+from reprune.inference.onnx.parity import Parity
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ from matplotlib import image as pictures
 from reprune.config.target import Target
 from reprune.gate.evidence import Evidence
 from reprune.gate.verdict import Verdict
-from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
+from reprune.inference.latency.latency_table import Axis, LatencyTable, OperatorLatency
 from reprune.report.markdown import summary
 from reprune.report.plots.quality import png
 from reprune.report.report import write_report
-from reprune.training.history import Epoch, History
+from reprune.training.training_history import Epoch, History
 
 HISTORY = History(epochs=[Epoch(epoch=1, loss=1.0, validation_score=0.9, learning_rate=0.1, seconds=2.0)])
 CONV = OperatorLatency(input=Axis(), output=Axis(), points=((8, 8, 8e-6), (8, 16, 1.6e-5)))

@@ -6,13 +6,14 @@ import shutil
 import pytest
 import torch
 
-from reprune import bundle, digest
+from reprune import digest
 from reprune.config import loading
 from reprune.data.datasets import Data
 from reprune.errors import IntegrityError
 from reprune.gate.verdict import Check, conclude
-from reprune.onnx.export import export
-from reprune.onnx.quantize import Quantizer
+from reprune.inference.onnx.export import export
+from reprune.inference.onnx.quantize import Quantizer
+from reprune.pruning import bundle
 from reprune.step import Step
 from reprune.steps import promote
 from tests.reprune.onnx import products

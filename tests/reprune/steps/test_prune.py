@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import reprune
-from reprune import bundle
 from reprune.config.loading import parse
+from reprune.pruning import bundle
 from reprune.registry.registry import Registry
 from reprune.step import Step, read_records
 from reprune.steps import analyze_sensitivity, finetune, learning, profile_hardware, prune, train

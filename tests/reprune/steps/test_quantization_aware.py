@@ -8,15 +8,15 @@ import torch
 from torch.utils.data import DataLoader
 
 import reprune
-from reprune import bundle
 from reprune.config import loading
 from reprune.data.tasks import Classification
-from reprune.onnx.mixed import Mixed
+from reprune.inference.onnx.mixed_precision import Mixed
+from reprune.pruning import bundle
 from reprune.step import Step
 from reprune.steps import export_onnx, finetune
 from reprune.steps.benchmark import QUANTIZED
 from reprune.steps.quantization_aware import NAME
-from reprune.training.fit import Settings, fit
+from reprune.training.trainer import Settings, fit
 from tests.reprune.steps import unbalanced
 
 EPOCHS = 10
@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     cost = {"train": 1.0, "prune": 0.5}
     bundle.save(pruned, folder / "pruned", factory=f"{PROJECT}:build", recipe=recipe, cost=cost)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("reprune.onnx.mixed.FLOAT_SHARE", 0.0)
+        patched.setattr("reprune.inference.onnx.mixed_precision.FLOAT_SHARE", 0.0)
         yield folder
 
 

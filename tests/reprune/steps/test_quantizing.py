@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from reprune import bundle
 from reprune.config import loading
+from reprune.pruning import bundle
 from reprune.step import Step
 from reprune.steps import export_onnx, quantizing
 from reprune.steps.benchmark import QUANTIZED

@@ -174,7 +174,7 @@ def test_the_job_learns_and_the_step_only_takes_it_up(tmp_path, monkeypatch):
 
 
 def _model():
-    from reprune import bundle
+    from reprune.pruning import bundle
 
     return bundle.build(loading.load("breast-cancer").model, key="model")
 

@@ -11,7 +11,7 @@ from reprune.data.tasks import Classification
 from reprune.errors import RepruneError
 from reprune.storage.checkpoints import Checkpoints
 from reprune.storage.uri import open_store
-from reprune.training.fit import Settings, fit
+from reprune.training.trainer import Settings, fit
 
 TASK = Classification()
 

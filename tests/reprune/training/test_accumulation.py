@@ -6,7 +6,7 @@ from torch import nn
 
 from reprune.data.micro_batches import split
 from reprune.errors import StepError
-from reprune.training.fit import Settings
+from reprune.training.trainer import Settings
 from tests.reprune.training.helpers import network, problem, train
 
 SETTINGS = Settings(epochs=2, learning_rate=0.05, seed=7)

@@ -7,7 +7,7 @@ from reprune.errors import StoreError
 from reprune.storage.checkpoints import Checkpoints, clear
 from reprune.storage.local import FolderStore
 from reprune.storage.uri import open_store
-from reprune.training.fit import Settings
+from reprune.training.trainer import Settings
 from tests.reprune.training.helpers import assert_same, checkpoints, network, train
 
 SETTINGS = Settings(epochs=4, learning_rate=0.05)

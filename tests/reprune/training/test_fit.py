@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from reprune.errors import InputError, StepError
-from reprune.training.fit import Settings
+from reprune.training.trainer import Settings
 from tests.reprune.training.helpers import Noisy, assert_same, checkpoints, network, problem, train
 
 SETTINGS = Settings(epochs=3, learning_rate=0.05, seed=7)

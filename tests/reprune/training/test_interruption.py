@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reprune.errors import Evicted
-from reprune.training.fit import Settings
-from reprune.training.interruption import Interruption
+from reprune.training.preemption import Interruption
+from reprune.training.trainer import Settings
 from tests.reprune.training.helpers import TASK, Noisy, assert_same, checkpoints, network, problem, train
 
 EPOCHS = 40

@@ -7,10 +7,10 @@ import torch
 from onnx.numpy_helper import to_array
 from torch import nn
 
-from reprune.onnx.export import export
-from reprune.onnx.quantize import Quantizer
-from reprune.training.fit import Settings
-from reprune.training.quantization_aware import Rounding, round_activation, round_weight, rounded
+from reprune.inference.onnx.export import export
+from reprune.inference.onnx.quantize import Quantizer
+from reprune.training.qat import Rounding, round_activation, round_weight, rounded
+from reprune.training.trainer import Settings
 from tests.reprune.training.helpers import Noisy, assert_same, checkpoints, network, problem, train
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reprune.training import random_state
+from reprune.training import rng
 
 
 def draw():
@@ -13,20 +13,20 @@ def draw():
 
 @pytest.mark.parametrize("drawn", [0, 1, 2])
 def test_a_captured_state_gives_the_same_numbers_again(drawn):
-    random_state.seed_everything(5)
+    rng.seed_everything(5)
     for _ in range(drawn):  # an odd number of normal variates leaves half a pair behind
         np.random.normal()
         random.gauss(0, 1)
-    state = random_state.capture()
+    state = rng.capture()
     first = draw()
-    random_state.seed_everything(6)
+    rng.seed_everything(6)
     assert draw() != first
-    random_state.restore(state)
+    rng.restore(state)
     assert draw() == first
 
 
 def test_the_size_is_always_the_same():
-    random_state.seed_everything(1)
-    size = random_state.capture().shape
+    rng.seed_everything(1)
+    size = rng.capture().shape
     random.gauss(0, 1), np.random.normal(), torch.randn(1)
-    assert random_state.capture().shape == size
+    assert rng.capture().shape == size

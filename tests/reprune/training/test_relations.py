@@ -7,7 +7,7 @@ from torch import nn
 from reprune.data.tasks import LanguageModeling
 from reprune.errors import InputError
 from reprune.training.distillation import Distillation
-from reprune.training.relations import Relations
+from reprune.training.similarity_distillation import Relations
 from reprune.workloads.stdlib_text.model import Transformer
 
 TOKENS = torch.randint(0, 256, (4, 12), generator=torch.Generator().manual_seed(0))

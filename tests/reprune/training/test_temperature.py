@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from reprune import bundle
 from reprune.config import loading
 from reprune.errors import InputError
 from reprune.gate.calibration import expected_error
-from reprune.onnx.export import export
-from reprune.training import temperature
+from reprune.inference.onnx.export import export
+from reprune.pruning import bundle
+from reprune.training import temperature_scaling
 
 SHARPNESS = 3.0
 
@@ -65,7 +65,7 @@ def sharp():
 def test_what_was_made_too_sure_is_put_right_and_no_prediction_changes(sharp):
     model, validation, test = sharp
     scaled = copy.deepcopy(model)
-    found = temperature.scale(scaled, validation, test)
+    found = temperature_scaling.scale(scaled, validation, test)
     assert found.temperature == pytest.approx(SHARPNESS, rel=0.1)
     assert found.layer == "classifier"
     assert expected_error(found.before) > 0.1 and expected_error(found.after) < 0.03
@@ -77,7 +77,7 @@ def test_what_was_made_too_sure_is_put_right_and_no_prediction_changes(sharp):
 def test_bundle_and_onnx_file_have_it_inside(sharp, tmp_path):
     model, validation, test = sharp
     scaled, x = copy.deepcopy(model), test[0][0]
-    temperature.scale(scaled, validation, test)
+    temperature_scaling.scale(scaled, validation, test)
     export(scaled, x[:2], tmp_path / "scaled.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "scaled.onnx")
     torch.testing.assert_close(torch.from_numpy(session.run(None, {"input": x.numpy()})[0]), scaled(x))
@@ -91,7 +91,7 @@ def test_a_model_whose_last_layer_cannot_take_it_in_stays_as_it_is(kind, sharp):
     torch.manual_seed(0)
     model = kind().eval()
     before = copy.deepcopy(model.state_dict())
-    found = temperature.scale(model, validation, test)
+    found = temperature_scaling.scale(model, validation, test)
     assert found.temperature is None and found.layer == ""
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 

@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, SequentialSampler
 
-from reprune import bundle
 from reprune.config import entry_points
 from reprune.config.loading import parse
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.errors import InputError, StepError
-from reprune.training.fit import Settings
+from reprune.pruning import bundle
 from reprune.training.job import Job
-from reprune.training.lesson import learn
+from reprune.training.launcher import learn_together
 from reprune.training.sharding import Slices, shares
-from reprune.training.together import learn_together
+from reprune.training.trainer import Settings
+from reprune.training.workload_training import learn
 from tests.reprune.training.helpers import checkpoints
 
 CODE = """
@@ -154,7 +154,7 @@ def test_processes_that_are_stopped_are_taken_up_by_another_number(work, tmp_pat
             from reprune import bundle, entrypoints
             from reprune.errors import RepruneError
             from reprune.training.job import Job
-            from reprune.training.together import learn_together
+            from reprune.training.launcher import learn_together
 
             job = Job.model_validate_json(open(sys.argv[1]).read())
             entrypoints.use_code(job.workload["code"])

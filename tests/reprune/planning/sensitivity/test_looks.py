@@ -6,8 +6,8 @@ from torch.nn import functional as F
 from reprune.planning.sensitivity.cells import Cells
 from reprune.planning.sensitivity.looks import Looks
 from reprune.planning.sensitivity.sampling import Sample
-from reprune.pruning.criteria import score
 from reprune.pruning.graph.analyze import analyze
+from reprune.pruning.importance import score
 from reprune.workloads.digits.model import ResNet
 
 

@@ -7,9 +7,9 @@ from reprune.data.model_io import call
 from reprune.errors import InputError
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.planning.sensitivity.measuring import analyze_sensitivity
-from reprune.pruning.criteria import score
 from reprune.pruning.graph.analyze import analyze
-from reprune.pruning.selection import cut
+from reprune.pruning.importance import score
+from reprune.pruning.prune import cut
 
 
 class TwoBranches(nn.Module):

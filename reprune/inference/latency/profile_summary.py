@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
+from reprune.inference.latency.latency_table import Axis, LatencyTable, OperatorLatency
 
 
 class OperatorSummary(BaseModel):

@@ -12,9 +12,9 @@ from reprune.config.target import Target
 from reprune.data.datasets import Batch, count
 from reprune.data.model_io import feed
 from reprune.data.tasks import Task
-from reprune.hardware.session import open_session
-from reprune.onnx.parity import Parity, Tally
-from reprune.onnx.quantize import Quantizer
+from reprune.inference.onnx.parity import Parity, Tally
+from reprune.inference.onnx.quantize import Quantizer
+from reprune.inference.session import open_session
 
 RANKED_EXAMPLES = 64
 MOST_RANKED = 128

@@ -10,10 +10,10 @@ from typing import Any, NoReturn, Self
 
 from torch import nn
 
-from reprune import arguments
 from reprune.config import entry_points
 from reprune.config.workload import ENTRY_POINT
 from reprune.errors import InputError
+from reprune.pruning import constructor_arguments
 
 SHIPPED = "reprune.workloads"
 """The package of the workloads that come with reprune, which every loader allows."""
@@ -117,7 +117,7 @@ class Allowlist:
         origin = _origin(found)
         self._admit(entry_point, found, origin, key)
         if _is_below(origin, "torch"):
-            return found, arguments.only_numbers(given, name=entry_point, key=key)
+            return found, constructor_arguments.only_numbers(given, name=entry_point, key=key)
         configured = isinstance(given.get("config"), dict) and getattr(found, "config_class", None) is not None
         if _is_below(origin, "transformers") and isinstance(found, type):
             if not configured or len(given) > 1:
@@ -133,7 +133,7 @@ class Allowlist:
             )
         elif entry_point not in self.names:
             others = {name: value for name, value in given.items() if not (configured and name == "config")}
-            arguments.check_plain(others, name=entry_point, key=key)
+            constructor_arguments.check_plain(others, name=entry_point, key=key)
         return found, given | {"config": _config(found, given["config"], key)} if configured else given
 
     def resolve_data(self, entry_point: str, *, key: str) -> Any:
@@ -203,7 +203,7 @@ def _config(found: Any, values: dict[str, Any], key: str) -> Any:
     """Return a model's config made from a dict by its own class, as those of transformers are."""
     made_by = found.config_class
     if _is_transformer(found):
-        values = arguments.harmless_config(values, key=key)
+        values = constructor_arguments.harmless_config(values, key=key)
     return entry_points.invoke(made_by.from_dict, values, name=f"{made_by.__name__}.from_dict", key=key)
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune.config.target import Machine, Target
 from reprune.errors import InputError
-from reprune.hardware.operators import OperatorShape
+from reprune.inference.latency.operators import OperatorShape
 
 
 class Axis(BaseModel):

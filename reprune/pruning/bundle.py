@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 from torch import nn
 
 from reprune import digest, textfile
-from reprune.allowlist import Allowlist
 from reprune.errors import InputError, IntegrityError, first_line
-from reprune.factory import Factory, build, check, of_model
 from reprune.pruning import masks as sparsity
+from reprune.pruning.bundle_allowlist import Allowlist
 from reprune.pruning.masks import Masks
+from reprune.pruning.model_factory import Factory, build, check, of_model
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.surgery import remembered, replay
 

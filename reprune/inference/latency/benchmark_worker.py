@@ -19,10 +19,10 @@ import onnxruntime
 
 from reprune.config.target import Target
 from reprune.errors import InputError, RepruneError
-from reprune.hardware.load import LoadMeter
-from reprune.hardware.pinning import pin
-from reprune.hardware.rounds import Samples, interleave
-from reprune.hardware.session import CPU, open_session
+from reprune.inference.latency.cpu_affinity import pin
+from reprune.inference.latency.system_load import LoadMeter
+from reprune.inference.latency.timing import Samples, interleave
+from reprune.inference.session import CPU, open_session
 
 LEAST_SESSIONS = 5
 """Sessions of one model differ a little, by where its weights come to lie; several are opened where time allows."""

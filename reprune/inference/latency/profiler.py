@@ -10,9 +10,9 @@ import numpy as np
 
 from reprune.config.target import Target, machine
 from reprune.errors import InputError
-from reprune.hardware.latency_table import Axis, LatencyTable, OperatorLatency
-from reprune.hardware.operators import Operator, OperatorShape, chain, example_batch
-from reprune.hardware.session import open_session
+from reprune.inference.latency.latency_table import Axis, LatencyTable, OperatorLatency
+from reprune.inference.latency.operators import Operator, OperatorShape, chain, example_batch
+from reprune.inference.session import open_session
 
 Progress = Callable[[float], None]
 Point = tuple[int, int]

@@ -9,17 +9,17 @@ from torch import nn
 
 from reprune.data.datasets import Batch
 from reprune.storage.checkpoints import Checkpoints
-from reprune.training import distributed
-from reprune.training.accumulation import Loss
-from reprune.training.averaging import Average
-from reprune.training.history import Epoch, History, Incident
+from reprune.training import process_group
+from reprune.training.autocast import Precision
+from reprune.training.ema import Average
+from reprune.training.frozen_batchnorm import separate
+from reprune.training.gradient_accumulation import Loss
 from reprune.training.loop import Loop
-from reprune.training.normalization import separate
-from reprune.training.optimization import optimizer_of
-from reprune.training.precision import Precision
-from reprune.training.quantization_aware import Rounding, rounded
-from reprune.training.random_state import seed_everything
-from reprune.training.state import State
+from reprune.training.optimizer import optimizer_of
+from reprune.training.qat import Rounding, rounded
+from reprune.training.rng import seed_everything
+from reprune.training.training_history import Epoch, History, Incident
+from reprune.training.training_state import State
 
 __all__ = ["Settings", "fit", "seed_everything"]
 
@@ -92,7 +92,7 @@ def fit(
             validate=validate,
             checkpoints=checkpoints,
             name=name,
-            group=distributed.current(),
+            group=process_group.current(),
             on_epoch=on_epoch,
             on_incident=on_incident,
         )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from reprune.data.model_io import Inputs, call, named_inputs, named_outputs
 from reprune.errors import InputError
-from reprune.onnx import translations
+from reprune.inference.onnx import translation_cache
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def export(
     path = Path(path)
     inputs = {name: _two_or_more(value.detach().cpu()) for name, value in named_inputs(example_inputs).items()}
     flat = _Flat(copy.deepcopy(model).cpu().eval(), example_inputs)
-    with torch.no_grad(), _quiet(), translations.kept():
+    with torch.no_grad(), _quiet(), translation_cache.kept():
         output_names = tuple(named_outputs(call(flat.model, flat.rebuild(tuple(inputs.values())))))
         proto = _convert(flat, inputs, output_names, opset)
     _tidy(proto)

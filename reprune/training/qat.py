@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from reprune.training import normalization
+from reprune.training import frozen_batchnorm
 
 COMPUTING = {"conv1d", "conv2d", "conv3d", "linear"}
 """Functions whose input and weight are rounded, by name."""
@@ -33,7 +33,7 @@ _TINY = torch.finfo(torch.float32).tiny
 
 @dataclass(frozen=True)
 class Rounding:
-    """How a quantized file rounds, as `reprune.onnx.quantize` writes it.
+    """How a quantized file rounds, as `reprune.inference.onnx.quantize` writes it.
 
     Attributes:
         levels: Weights are whole multiples of their channel's scale from ``-levels`` to ``levels``: 127, or 64 where
@@ -69,7 +69,7 @@ def rounded(model: nn.Module, rounding: Rounding) -> Iterator[None]:
         norm.eval()
 
     hooks = [model.register_forward_pre_hook(enter), model.register_forward_hook(leave, always_call=True)]
-    hooks += [norm.register_forward_pre_hook(fix) for norm in normalization.norms(model)]
+    hooks += [norm.register_forward_pre_hook(fix) for norm in frozen_batchnorm.norms(model)]
     try:
         yield
     finally:

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reprune.champions import ONNX, fetch_champion
 from reprune.errors import InputError
+from reprune.inference.champion import ONNX, fetch_champion
 from reprune.registry.registry import Registry, workloads
 from reprune.storage.base import Store
 from reprune.storage.uri import fetch_file
 
 DESCRIPTION = "bundle.json"
-"""What makes a folder a bundle; `reprune.bundle` says so too, but brings torch along."""
+"""What makes a folder a bundle; `reprune.pruning.bundle` says so too, but brings torch along."""
 
 if TYPE_CHECKING:
     from reprune.data.model_io import Inputs
@@ -81,8 +81,8 @@ def _exported(
     example: "Inputs | None",
     allow: tuple[str, ...],
 ) -> Path:
-    from reprune import bundle
-    from reprune.onnx.export import export
+    from reprune.inference.onnx.export import export
+    from reprune.pruning import bundle
 
     written = scratch / f"{folder.resolve().name}.onnx"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -98,9 +98,9 @@ def _example(
     """Return inputs to export with: of the shapes given, or from the data that the bundle was made with."""
     import torch
 
-    from reprune.allowlist import Allowlist
     from reprune.config import entry_points
     from reprune.data.datasets import iter_batches
+    from reprune.pruning.bundle_allowlist import Allowlist
 
     if shapes:
         generator = torch.Generator().manual_seed(0)

@@ -13,10 +13,10 @@ from reprune.data.datasets import count
 from reprune.data.micro_batches import split
 from reprune.data.model_io import call
 from reprune.errors import StepError, first_line
-from reprune.training import normalization
-from reprune.training.distributed import Group
-from reprune.training.guard import Diverged
-from reprune.training.precision import Precision, autocast
+from reprune.training import frozen_batchnorm
+from reprune.training.autocast import Precision, autocast
+from reprune.training.divergence import Diverged
+from reprune.training.process_group import Group
 
 Loss = Callable[[Any, Any, Any], Tensor]
 """``(outputs, targets, inputs) -> [N]``, the loss of each example."""
@@ -68,7 +68,7 @@ class Stepper:
         self._precision = precision
         self._group = group
         self._on_halved = on_halved
-        self._least = 2 if normalization.norms(model) else 1
+        self._least = 2 if frozen_batchnorm.norms(model) else 1
 
     def step(self, inputs: Any, targets: Any, total: int) -> float:
         """Take a step and return the mean loss of the whole batch.
@@ -96,7 +96,7 @@ class Stepper:
         self._optimizer.zero_grad(set_to_none=True)
         summed = 0.0
         pieces = list(split((inputs, targets), self.micro_batch, self._least))
-        statistics = normalization.running_statistics(self._model) if total == 1 else contextlib.nullcontext()
+        statistics = frozen_batchnorm.running_statistics(self._model) if total == 1 else contextlib.nullcontext()
         with statistics:
             for number, (x, y) in enumerate(pieces, start=1):
                 last = number == len(pieces)

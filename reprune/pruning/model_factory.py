@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from reprune.allowlist import Allowlist
 from reprune.config import entry_points
 from reprune.errors import InputError, RepruneError
+from reprune.pruning.bundle_allowlist import Allowlist
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.surgery import replay
 

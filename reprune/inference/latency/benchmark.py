@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune.config.target import Machine, Target, machine
 from reprune.errors import InputError, StepError
-from reprune.hardware.load import Load
-from reprune.hardware.statistics import Estimate, Recording, noise, quantiles, ratio
+from reprune.inference.latency.bootstrap import Estimate, Recording, noise, quantiles, ratio
+from reprune.inference.latency.system_load import Load
 
 CONTROL = "control"
 """Name of the second, identical session of the baseline that every benchmark carries."""
@@ -189,7 +189,7 @@ def _cold_start(common: dict[str, Any], path: str) -> tuple[float, int | None]:
 
 def _work(request: dict[str, Any], seconds: float, progress: Progress | None) -> dict[str, Any]:
     """Run one request in a fresh process and return its result."""
-    command = [sys.executable, "-P", "-m", "reprune.hardware.worker"]
+    command = [sys.executable, "-P", "-m", "reprune.inference.latency.benchmark_worker"]
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,

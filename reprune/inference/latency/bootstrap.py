@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from reprune.hardware.rounds import Samples
+from reprune.inference.latency.timing import Samples
 
 RESAMPLES = 1000
 QUANTILE_RESAMPLES = 300

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from reprune.config.target import Target
-from reprune.hardware.rounds import Samples, interleave
-from reprune.hardware.session import open_session
+from reprune.inference.latency.timing import Samples, interleave
+from reprune.inference.session import open_session
 
 QUANTILE = 0.1
 """Of the calls' durations. On a busy machine a long call is disturbed more often than a short one, which flatters the

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reprune.errors import PruningError
-from reprune.pruning import oracle, surgery
-from reprune.pruning.criteria import Batches, Criterion, Loss, mean_normalized, score
+from reprune.pruning import surgery, verify
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.graph.group_names import exactly, find
-from reprune.pruning.reached import Asked
+from reprune.pruning.importance import Batches, Criterion, Loss, mean_normalized, score
 from reprune.pruning.recipe import Recipe
+from reprune.pruning.shortfall import Asked
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +44,13 @@ def cut(
     """
     for name, cells in keep.items():
         _check_cells(analysis, name, cells)
-    removed = oracle.cells_of(analysis, keep)
+    removed = verify.cells_of(analysis, keep)
     recipe = surgery.recipe_for(model, analysis, removed)
     if inplace:  # the preview must be gone before the cut, or what it shares would stay in memory
-        oracle.verify(analysis, model, surgery.preview(model, recipe), removed, analysis.example_inputs)
+        verify.verify(analysis, model, surgery.preview(model, recipe), removed, analysis.example_inputs)
         return surgery.remember(surgery.shrink(model, recipe), recipe), recipe
     pruned = surgery.apply(model, recipe)
-    oracle.verify(analysis, model, pruned, removed, analysis.example_inputs)
+    verify.verify(analysis, model, pruned, removed, analysis.example_inputs)
     return surgery.remember(pruned, recipe), recipe
 
 

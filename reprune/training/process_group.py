@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from reprune.data.datasets import Batch
 from reprune.errors import StepError
-from reprune.training import random_state
-from reprune.training.normalization import synchronize
+from reprune.training import rng
+from reprune.training.frozen_batchnorm import synchronize
 from reprune.training.sharding import Slices, shard
 
 SEED_APART = 7_919
@@ -75,7 +75,7 @@ class Processes(Group):
         """Return a loader of this process's examples, or where there can be none, slices of what all load."""
         if isinstance(batches, DataLoader) and batches.batch_sampler is not None:
             sharded = shard(batches, self.rank, self.size)
-            random_state.seed_everything(seed + SEED_APART * self.rank)
+            rng.seed_everything(seed + SEED_APART * self.rank)
             return sharded
         return Slices(batches, self.rank, self.size)
 

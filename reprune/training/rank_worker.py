@@ -1,4 +1,4 @@
-"""One of several processes of a training: ``python -m reprune.training.worker FOLDER``, started by torch's launcher."""
+"""Train as one rank of several: ``python -m reprune.training.rank_worker FOLDER``, started by torch's launcher."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ import torch.distributed as dist
 from reprune.config import entry_points
 from reprune.errors import RepruneError, StepError
 from reprune.training import job
-from reprune.training.accumulation import MemoryExhausted
+from reprune.training.gradient_accumulation import MemoryExhausted
 
 ERRORS = "error-*.json"
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from reprune.config.target import Target
 from reprune.errors import InputError
-from reprune.hardware.session import open_session
+from reprune.inference.session import open_session
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from reprune.data.model_io import Inputs
 from reprune.errors import InputError, RepruneError, first_line
-from reprune.onnx.calibration import METHODS, calibrate
+from reprune.inference.onnx.activation_ranges import METHODS, calibrate
 
 Format = Literal["int8", "dynamic-int8", "weights-int8", "weights-int4"]
 """``int8``: weights and activations, ranges fixed by calibration. ``dynamic-int8``: weights, and activations whose
@@ -40,7 +40,7 @@ class Quantizer:
     """Quantizes one ONNX file, the same or other nodes of it each time; ranges are measured once.
 
     Args:
-        model: The ONNX file in float, batch first and dynamic as `reprune.onnx.export` writes it.
+        model: The ONNX file in float, batch first and dynamic as `reprune.inference.onnx.export` writes it.
         kind: What becomes of it.
         reduced: Whether weights keep to 7 bits; `needs_reduced_range` tells for a processor.
 

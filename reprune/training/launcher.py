@@ -22,10 +22,10 @@ from reprune import errors
 from reprune.errors import Evicted, RepruneError, StepError
 from reprune.events import Reader
 from reprune.training import job
-from reprune.training.accumulation import MemoryExhausted, halved
-from reprune.training.history import Epoch, History, Incident
+from reprune.training.gradient_accumulation import MemoryExhausted, halved
 from reprune.training.job import Job
-from reprune.training.worker import ERRORS
+from reprune.training.rank_worker import ERRORS
+from reprune.training.training_history import Epoch, History, Incident
 
 POLL_SECONDS = 0.2
 
@@ -94,7 +94,7 @@ def _launch(processes: int, folder: Path) -> None:
         left.unlink()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        elastic_launch(config, sys.executable)("-P", "-m", "reprune.training.worker", str(folder))
+        elastic_launch(config, sys.executable)("-P", "-m", "reprune.training.rank_worker", str(folder))
     except ChildFailedError as error:
         raise _first_error(folder) or StepError(
             f"A process of the training ended early: {error.get_first_failure()[1].message}", "See the log."

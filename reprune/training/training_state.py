@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reprune.training import random_state
-from reprune.training.averaging import Average
-from reprune.training.guard import Guard
-from reprune.training.history import History
+from reprune.training import rng
+from reprune.training.divergence import Guard
+from reprune.training.ema import Average
+from reprune.training.training_history import History
 
 
 @dataclass
@@ -106,7 +106,7 @@ class State:
         """Take on the random state of a snapshot, where it holds one for this process."""
         kept = snapshot.tensors.get(f"random.{rank}")
         if kept is not None:
-            random_state.restore(kept)
+            rng.restore(kept)
 
 
 def _is_finite(tensors: dict[str, Tensor]) -> bool:

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reprune.config.target import Machine, Target, machine
 from reprune.errors import ConflictError, IntegrityError
-from reprune.hardware.latency_table import LatencyTable, OperatorLatency
-from reprune.hardware.load import Load, LoadMeter
-from reprune.hardware.operators import Operator, OperatorShape, example_batch
-from reprune.hardware.profile import profile
+from reprune.inference.latency.latency_table import LatencyTable, OperatorLatency
+from reprune.inference.latency.operators import Operator, OperatorShape, example_batch
+from reprune.inference.latency.profiler import profile
+from reprune.inference.latency.system_load import Load, LoadMeter
 from reprune.storage.base import Entry, NotFoundError, Store
 
 MOST_POINTS = 40_000

@@ -49,7 +49,7 @@ class ChampionModel:
             InputError: The entry point is not allowed, or not to be found.
             RetiredError: The version was replaced and retired since; ask for the champion again.
         """
-        from reprune import bundle
+        from reprune.pruning import bundle
 
         with TemporaryDirectory() as folder:
             names = [file.path for file in self.version.files if file.path in bundle.FILES]
@@ -67,7 +67,7 @@ class ChampionModel:
             IntegrityError: The file is gone or not what its digest says.
             RetiredError: The version was replaced and retired since; ask for the champion again.
         """
-        from reprune.hardware.session import open_session
+        from reprune.inference.session import open_session
 
         with TemporaryDirectory() as folder:
             fetched = self._registry.fetch(self.version, Path(folder), only=[ONNX])

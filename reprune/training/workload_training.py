@@ -10,10 +10,10 @@ from reprune.data.datasets import Data
 from reprune.data.tasks import Task
 from reprune.storage.checkpoints import Checkpoints
 from reprune.training.distillation import Distillation
-from reprune.training.evaluate import scores
-from reprune.training.fit import Settings, fit
-from reprune.training.history import Epoch, History, Incident
-from reprune.training.relations import Relations
+from reprune.training.evaluation import scores
+from reprune.training.similarity_distillation import Relations
+from reprune.training.trainer import Settings, fit
+from reprune.training.training_history import Epoch, History, Incident
 
 
 def learn(

@@ -1,1 +1,0 @@
-"""The machine that serves: targets, sessions, latency tables and honest benchmarks."""

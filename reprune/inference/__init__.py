@@ -1,0 +1,1 @@
+"""Run models as they are served: ONNX files, latency and the champion."""

@@ -1,0 +1,1 @@
+"""Measure latency on the target hardware."""

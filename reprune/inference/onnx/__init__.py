@@ -1,0 +1,1 @@
+"""Export models to ONNX, quantize them and compare both with torch."""

@@ -1,1 +1,0 @@
-"""ONNX: export, and parity with the model that was exported."""
