@@ -1,8 +1,8 @@
 """Re-prunes on a Kubeflow Pipelines server."""
 
+from reprune.drift.monitor.monitor_state import Launch, Outcome
 from reprune.errors import InputError
 from reprune.pipelines.server import Run, Server, name_of
-from reprune.watch.state import Launch, Outcome
 
 
 class Kubeflow:

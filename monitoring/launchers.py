@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from reprune.drift.monitor.confined_process import SECRETS
+from reprune.drift.monitor.monitor_state import Launch, Outcome
 from reprune.errors import StepError
-from reprune.watch.confined import SECRETS
-from reprune.watch.state import Launch, Outcome
 
 OUTCOMES: tuple[Outcome, ...] = ("promoted", "waiting", "rejected", "nothing-to-do")
 

@@ -5,18 +5,18 @@ import threading
 from collections import Counter
 
 from reprune.config.workload import Workload
+from reprune.drift.monitor.clock import SteadyClock
+from reprune.drift.monitor.metrics import Snapshot
+from reprune.drift.monitor.monitor_state import Keeper, State
+from reprune.drift.monitor.retrain_trigger import Answer, Launcher, Trigger
+from reprune.drift.monitor.watchdog import Progress
+from reprune.drift.monitor.watcher import Watcher
 from reprune.errors import RepruneError
 from reprune.monitoring import webhook
 from reprune.registry.history import History
 from reprune.registry.manifest import Version
 from reprune.registry.registry import Registry
 from reprune.storage.base import Store
-from reprune.watch.clock import SteadyClock
-from reprune.watch.exposition import Snapshot
-from reprune.watch.progress import Progress
-from reprune.watch.state import Keeper, State
-from reprune.watch.trigger import Answer, Launcher, Trigger
-from reprune.watch.watcher import Watcher
 
 log = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from reprune import textfile
+from reprune.drift.monitor.metrics import registry_of
+from reprune.drift.monitor.retrain_trigger import Answer
 from reprune.errors import InputError, RepruneError
 from reprune.monitoring import status, webhook
 from reprune.monitoring.monitor import Monitor
-from reprune.watch.exposition import registry_of
-from reprune.watch.trigger import Answer
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from reprune.config.monitor import windows_between_false_confirmations
 from reprune.config.serving import estimate
 from reprune.config.workload import Workload
+from reprune.drift.monitor.cooldown import waiting_seconds
+from reprune.drift.monitor.metrics import Snapshot
+from reprune.drift.monitor.monitor_state import State
 from reprune.errors import RepruneError
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tile, Tiles, Tone, page
-from reprune.watch.exposition import Snapshot
-from reprune.watch.guard import waiting_seconds
-from reprune.watch.state import State
 
 WINDOWS, LAUNCHES, TESTS = 15, 10, 10
 _TONES: dict[str, Tone] = {

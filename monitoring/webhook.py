@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from reprune.drift.monitor.cooldown import Request
 from reprune.errors import InputError
-from reprune.watch.guard import Request
 
 MAX_BYTES = 1024 * 1024
 """Largest body; Alertmanager's are a few kilobytes."""

@@ -20,7 +20,7 @@ from benchmarks.drift.streams import HERE, REFERENCE, tabular
 from benchmarks.records import Records
 from reprune.config.drift import DriftPolicy
 from reprune.config.monitor import WatchPolicy, windows_between_false_confirmations
-from reprune.drift.online import Recent
+from reprune.drift.sequential import Recent
 
 SHIFTS = ("mean", "spread", "correlation", "balance")
 SERIES = 2026

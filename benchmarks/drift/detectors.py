@@ -17,28 +17,28 @@ def reprune(reference, window, seed):
 
 def judge(reference, window, policy, *, seed):
     """Return reprune's drift report."""
-    from reprune.drift import judge
+    from reprune.drift import two_sample
 
-    return judge.judge(reference, window, policy, seed=seed)
+    return two_sample.judge(reference, window, policy, seed=seed)
 
 
 def binning(reference):
     """Return the bins that a reference's columns give."""
-    from reprune.drift.frame import Frame
+    from reprune.drift.binning import Frame
 
     return Frame.of(_columns(reference))
 
 
 def summary(rows, frame, source):
     """Return the summary of the columns of a window."""
-    from reprune.drift.summary import summarize
-    from reprune.drift.table import Chunk
+    from reprune.drift.columns import Chunk
+    from reprune.drift.window_summary import summarize
 
     return summarize([Chunk(_columns(rows), source)], frame)
 
 
 def _columns(rows):
-    from reprune.drift.table import Categories
+    from reprune.drift.columns import Categories
 
     return {
         name: Categories.of([f"{v:.0f}" for v in values]) if name in CATEGORICAL else values

@@ -47,11 +47,16 @@ def run_tool(name, reference, window, summary):
     """Run one tool here, and print its processor seconds and peak memory."""
     start = time.process_time()
     if name == "reprune":
-        from reprune.drift import summary_file, windows
-        from reprune.drift.judge import judge
+        from reprune.drift import summary_file, window_reader
+        from reprune.drift.two_sample import judge
 
         known = summary_file.load(summary)
-        judge(known, windows.summarize_window(windows.Window("window", window.parent, (window,)), known.frame).summary)
+        judge(
+            known,
+            window_reader.summarize_window(
+                window_reader.Window("window", window.parent, (window,)), known.frame
+            ).summary,
+        )
     else:
         import pandas as pd
 

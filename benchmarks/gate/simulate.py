@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reprune.gate import paired
-from reprune.gate.calibration import calibration_rise, expected_error, reliability
-from reprune.gate.statistics import Comparison, compare, holm, is_binary, mean_interval, p_value_of_harm
+from reprune.gate import paired_test
+from reprune.gate.calibration_error import calibration_rise, expected_error, reliability
+from reprune.gate.confidence_intervals import Comparison, compare, holm, is_binary, mean_interval, p_value_of_harm
 
 CASES = 1000
 CONFIDENCE = 0.95
@@ -66,7 +66,7 @@ def passes(reference: np.ndarray, candidate: np.ndarray) -> bool:
 @cache
 def _p_value(lost: int, gained: int, examples: int) -> float:
     """Return the gate's p-value, computed once for the same counts."""
-    return paired.p_value(lost, gained, examples, TOLERANCE)
+    return paired_test.p_value(lost, gained, examples, TOLERANCE)
 
 
 def wrongly_passed(draw: Draw, examples: int, seed: int) -> int:

@@ -24,11 +24,11 @@ from reprune.config.sections import Budget
 from reprune.data import tasks
 from reprune.data.datasets import Data
 from reprune.planning import baselines
+from reprune.planning.cost_model import Prices
+from reprune.planning.graph_timer import Stopwatch
 from reprune.planning.plan import make_plan
-from reprune.planning.pricing import Prices
+from reprune.planning.sensitivity.analyze import analyze_sensitivity, score_cells
 from reprune.planning.sensitivity.curves import Sensitivity
-from reprune.planning.sensitivity.measuring import analyze_sensitivity, score_cells
-from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.importance import score

@@ -19,8 +19,8 @@ from reprune.inference.latency.latency_table import LatencyTable
 from reprune.inference.latency.profiler import profile
 from reprune.inference.latency.quick_latency import measure_latency
 from reprune.planning.baselines import macs_of
+from reprune.planning.graph_timer import Stopwatch
 from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
-from reprune.planning.stopwatch import Stopwatch
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.importance import score
 from reprune.pruning.iterative.pruner import best_cells

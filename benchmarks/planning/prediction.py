@@ -14,8 +14,8 @@ from benchmarks.planning.case import HERE, Case
 from benchmarks.planning.first_candidate import PLANS
 from benchmarks.planning.models import MODELS
 from benchmarks.records import Record, Records
-from reprune.planning.pricing import Prices
-from reprune.planning.whole_graph import WholeGraph
+from reprune.planning.cost_model import Prices
+from reprune.planning.latency_model import WholeGraph
 
 LEARNED = (0.25, 0.45, 0.8)
 """Budgets whose first plan the prediction is fitted to."""

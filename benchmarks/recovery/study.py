@@ -21,7 +21,7 @@ from reprune.data import tasks
 from reprune.data.datasets import Batch, Data
 from reprune.data.model_io import call
 from reprune.planning.plan import Plan
-from reprune.planning.subject import Subject
+from reprune.planning.planning_context import Subject
 from reprune.pruning import bundle
 from reprune.storage.uri import open_store
 from reprune.training.distillation import Distillation

@@ -28,7 +28,7 @@ from benchmarks.records import Records
 from reprune.config import loading
 from reprune.data import tasks
 from reprune.data.datasets import Data
-from reprune.gate.paired import drop_interval
+from reprune.gate.paired_test import drop_interval
 from reprune.pruning import bundle
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.graph.analyze import analyze

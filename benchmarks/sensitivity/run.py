@@ -22,11 +22,11 @@ from benchmarks import WORK
 from benchmarks.records import Records
 from benchmarks.sensitivity.models import Study, prepare
 from reprune.data.datasets import iter_batches
-from reprune.planning.sensitivity.cells import RATIOS
-from reprune.planning.sensitivity.chunks import chunks
-from reprune.planning.sensitivity.gates import gate_gradients
-from reprune.planning.sensitivity.measuring import Scored, analyze_sensitivity, score_cells
-from reprune.planning.sensitivity.suffix import SuffixRunner
+from reprune.planning.sensitivity.adaptive_grid import RATIOS
+from reprune.planning.sensitivity.analyze import Scored, analyze_sensitivity, score_cells
+from reprune.planning.sensitivity.batching import chunks
+from reprune.planning.sensitivity.fisher import gate_gradients
+from reprune.planning.sensitivity.suffix_runner import SuffixRunner
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.surgery import apply, recipe_for

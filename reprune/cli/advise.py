@@ -14,7 +14,7 @@ from reprune.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reprune.advice.advise import Advice
+    from reprune.planning.advisor.advise import Advice
 
 
 def register(app: typer.Typer) -> None:
@@ -53,9 +53,9 @@ def advise(
     if inferences is not None and inferences < 1:
         raise InputError(f"--inferences: {inferences} is less than 1.", "Give how many you expect to serve.")
     with prepared(workload, {"latency": latency, "size": size}, store, endpoint_url) as (subject, _, opened):
-        from reprune.advice.advise import advise as judge
-        from reprune.advice.cost import last_run_seconds
-        from reprune.advice.facts import gather
+        from reprune.planning.advisor.advise import advise as judge
+        from reprune.planning.advisor.facts import gather
+        from reprune.planning.advisor.run_cost import last_run_seconds
 
         cost = last_run_seconds(opened, subject.workload.name)
         found = []

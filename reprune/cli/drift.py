@@ -21,8 +21,8 @@ from reprune.errors import InputError
 
 if TYPE_CHECKING:
     from reprune.config.drift import DriftPolicy
-    from reprune.drift.standalone import Comparison
-    from reprune.drift.verdict import DriftReport
+    from reprune.drift.compare_files import Comparison
+    from reprune.drift.drift_report import DriftReport
 
 ROWS = 10
 """Tests that the table shows."""
@@ -140,7 +140,7 @@ def reference(
     """
     from tempfile import TemporaryDirectory
 
-    from reprune.drift import summary_file, windows
+    from reprune.drift import summary_file, window_reader
 
     use_endpoint(endpoint_url)
     terminal.check_writable(out, "--out")
@@ -149,7 +149,7 @@ def reference(
             f"--out: {out} does not end in .safetensors.", "References are told from data by their suffix."
         )
     with TemporaryDirectory(prefix="reprune-drift-") as scratch:
-        summary = windows.summarize_reference(windows.find(data, Path(scratch)), ignore=ignore or [])
+        summary = window_reader.summarize_reference(window_reader.find(data, Path(scratch)), ignore=ignore or [])
     summary_file.save(summary, out)
     typer.echo(f"  {out}: {summary.rows:,} rows, {len(summary.frame.fields)} columns")
 
@@ -171,29 +171,29 @@ def _policy(rate: float | None, watch: list[str] | None, base: "DriftPolicy | No
 def _files(
     reference: str, window: str, policy: "DriftPolicy", ignore: list[str], store: str, scratch: Path
 ) -> "Comparison":
-    from reprune.drift import standalone
+    from reprune.drift import compare_files
     from reprune.storage.uri import open_store
 
-    return standalone.compare(reference, window, policy, store=open_store(store), scratch=scratch, ignore=ignore)
+    return compare_files.compare(reference, window, policy, store=open_store(store), scratch=scratch, ignore=ignore)
 
 
 def _production(
     name: str, window: str | None, rate: float | None, watch: list[str] | None, store: str, scratch: Path
 ) -> "Comparison":
     from reprune.config import loading
-    from reprune.drift import standalone
+    from reprune.drift import compare_files
     from reprune.storage.uri import open_store
 
     loaded = loading.load(name)
     policy = _policy(rate, watch, loaded.drift)
-    return standalone.compare_production(loaded, policy, store=open_store(store), scratch=scratch, window=window)
+    return compare_files.compare_production(loaded, policy, store=open_store(store), scratch=scratch, window=window)
 
 
 def _log(name: str, log: str, shards: int, rate: float | None, watch: list[str] | None, store: str) -> "Comparison":
     from reprune.cli.run import execute, not_started, raise_failure
     from reprune.config import loading
-    from reprune.drift.standalone import Comparison
-    from reprune.drift.verdict import DriftReport
+    from reprune.drift.compare_files import Comparison
+    from reprune.drift.drift_report import DriftReport
     from reprune.inference.champion import champion
     from reprune.pipelines import local
     from reprune.step import read_records

@@ -11,7 +11,7 @@ from reprune.cli.options import DEFAULT_STORE, AllowOption, EndpointOption, Stor
 
 if TYPE_CHECKING:
     from reprune.config.workload import Evaluation
-    from reprune.gate.standalone import Judgement
+    from reprune.gate.compare_models import Judgement
     from reprune.gate.verdict import Verdict
 
 
@@ -70,9 +70,9 @@ def gate(
     with TemporaryDirectory(prefix="reprune-gate-") as scratch:
         with Progress(*columns, console=terminal.console(sys.stderr), transient=True) as shown:
             task = shown.add_task("loading", total=None)
-            from reprune.gate import standalone
+            from reprune.gate import compare_models
 
-            judged = standalone.gate(
+            judged = compare_models.gate(
                 evaluation,
                 dense=dense,
                 candidate=candidate,

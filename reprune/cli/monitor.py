@@ -13,7 +13,7 @@ from reprune.errors import InputError
 
 if TYPE_CHECKING:
     from reprune.config.workload import Workload
-    from reprune.watch.trigger import Launcher
+    from reprune.drift.monitor.retrain_trigger import Launcher
 
 TOKEN = "REPRUNE_MONITOR_TOKEN"
 """Environment variable with the webhook's bearer token, where it is not in a file."""

@@ -16,10 +16,10 @@ from reprune.cli.options import DEFAULT_STORE, EndpointOption, StoreOption, use_
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reprune.dense import Dense
+    from reprune.planning.dense_model import Dense
     from reprune.planning.plan import Plan
+    from reprune.planning.planning_context import Subject
     from reprune.planning.sensitivity.curves import Sensitivity
-    from reprune.planning.subject import Subject
     from reprune.storage.base import Store
 
 WorkloadArgument = Annotated[
@@ -177,7 +177,7 @@ def prepared(
 
     opened = open_store(store)
     opened.check(write=True)
-    from reprune.planning import subject as preparing
+    from reprune.planning import planning_context as preparing
 
     with preparing.prepared(loaded, opened) as (subject, dense):
         yield subject, dense, opened
@@ -185,7 +185,7 @@ def prepared(
 
 def _curves(subject: "Subject", dense: "Dense", store: "Store") -> "Sensitivity":
     """Return the curves that a run has left of this model, or measure them; those of an untrained one are not kept."""
-    from reprune.planning.sensitivity.memory import Memory
+    from reprune.planning.sensitivity.curve_cache import Memory
 
     memory = Memory(store, subject.workload.name) if dense.trained else None
     with terminal.progress("measuring sensitivities") as tell:

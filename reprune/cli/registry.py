@@ -120,7 +120,7 @@ def approve(
 
     Example: reprune approve digits 1f3c09ab --canary 10
     """
-    from reprune import approval
+    from reprune.gate import approval
 
     registry = _registry(_open(store, endpoint_url), workload)
     if version is None:

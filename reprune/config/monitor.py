@@ -56,7 +56,7 @@ def windows_between_false_confirmations(false_alarm_rate: float, policy: WatchPo
         false_alarm_rate: Chance of an alarm in one window without drift, over all looks.
         policy: How drift is confirmed.
     """
-    from reprune.drift.online import LONGEST, LOOKS  # not for those who only read a workload: it takes scipy
+    from reprune.drift.sequential import LONGEST, LOOKS  # not for those who only read a workload: it takes scipy
 
     p = false_alarm_rate * (LONGEST / LOOKS if policy.online else 1)
     together = p * (LOOKS - LONGEST) / LONGEST if policy.online else 0.0

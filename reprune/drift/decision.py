@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict
 from reprune.config.drift import DriftPolicy
 from reprune.data.signals import Signals
 from reprune.drift.detect import detect
+from reprune.drift.drift_report import DriftReport
 from reprune.drift.features import Examples
 from reprune.drift.reference import Reference
-from reprune.drift.verdict import DriftReport
 
 Trigger = Literal["schedule", "alert", "force"]
 Cause = Literal["no-champion", "forced", "alert", "drift", "no-drift", "no-data", "inconclusive"]

@@ -6,13 +6,13 @@ import numpy as np
 
 from reprune.config.drift import DriftPolicy
 from reprune.data.signals import Signals
+from reprune.drift.binning import Frame
+from reprune.drift.columns import Categories, Chunk, Values, agreement
+from reprune.drift.drift_report import DriftReport
 from reprune.drift.features import Column, Examples, Sample, sample
-from reprune.drift.frame import Frame
-from reprune.drift.judge import inconclusive, judge
 from reprune.drift.reference import LIMIT, Reference
-from reprune.drift.summary import Summary, summarize
-from reprune.drift.table import Categories, Chunk, Values, agreement
-from reprune.drift.verdict import DriftReport
+from reprune.drift.two_sample import inconclusive, judge
+from reprune.drift.window_summary import Summary, summarize
 from reprune.errors import InputError
 
 LATER = ("labels", "embeddings")

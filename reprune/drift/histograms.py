@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reprune.drift.summary import Summary
-from reprune.drift.verdict import Histogram
+from reprune.drift.drift_report import Histogram
+from reprune.drift.window_summary import Summary
 
 MOVERS = 6
 BINS = 20

@@ -9,11 +9,11 @@ from functools import reduce
 from pathlib import Path
 
 from reprune.config.drift import DriftPolicy
-from reprune.drift import standalone, windows
-from reprune.drift.judge import judge, watched
-from reprune.drift.summary import Summary, merge
-from reprune.drift.verdict import DriftReport
-from reprune.drift.windows import Read
+from reprune.drift import compare_files, window_reader
+from reprune.drift.drift_report import DriftReport
+from reprune.drift.two_sample import judge, watched
+from reprune.drift.window_reader import Read
+from reprune.drift.window_summary import Summary, merge
 from reprune.storage.base import Store
 
 
@@ -30,7 +30,7 @@ def champions_reference(workload: str, policy: DriftPolicy, *, store: Store, scr
         InputError: There is no champion, or nothing of its reference is watched.
         IntegrityError: The reference is damaged.
     """
-    return watched(standalone.champions_reference(workload, store, scratch), policy)
+    return watched(compare_files.champions_reference(workload, store, scratch), policy)
 
 
 def summarize_shard(log: str, reference: Summary, *, shard: int, of: int, scratch: Path) -> Read | None:
@@ -46,8 +46,8 @@ def summarize_shard(log: str, reference: Summary, *, shard: int, of: int, scratc
     Raises:
         InputError: A file cannot be read, or does not go with the reference.
     """
-    window = windows.find(log, scratch, part=slice(shard, None, of))
-    return windows.summarize_window(window, reference.frame) if window.files else None
+    window = window_reader.find(log, scratch, part=slice(shard, None, of))
+    return window_reader.summarize_window(window, reference.frame) if window.files else None
 
 
 def judge_shards(

@@ -7,8 +7,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from reprune.drift.frame import Frame
-from reprune.drift.summary import Summary
+from reprune.drift.binning import Frame
+from reprune.drift.window_summary import Summary
 from reprune.errors import InputError
 
 FORMAT = 1

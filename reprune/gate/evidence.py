@@ -12,11 +12,11 @@ from reprune.config.workload import Evaluation
 from reprune.data import scoring
 from reprune.data.datasets import Data
 from reprune.errors import InputError
-from reprune.gate import conditions, serving, weak_spots
-from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, FLOAT, Answers, Runner
-from reprune.gate.conditions import Condition
-from reprune.gate.formats import Quantized
-from reprune.gate.gallery import Disagreement
+from reprune.gate import robustness_conditions, serving_probe, slice_finder
+from reprune.gate.disagreements import Disagreement
+from reprune.gate.format_choice import Quantized
+from reprune.gate.predictions import CANDIDATE, CHAMPION, DENSE, FLOAT, Answers, Runner
+from reprune.gate.robustness_conditions import Condition
 from reprune.inference.latency.benchmark import Benchmark
 from reprune.inference.onnx.parity import Parity
 
@@ -53,7 +53,7 @@ class Evidence:
     sha256: dict[str, str]
     benchmarks: Sequence[Benchmark] = ()
     parity: Mapping[str, Parity] | None = field(default_factory=dict)
-    probe: serving.Probe | None = None
+    probe: serving_probe.Probe | None = None
     quantized: Quantized | None = None
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     bundle_sha256: str | None = None
@@ -86,7 +86,8 @@ def collect(
         benchmarks: What was timed, with the candidate as ``pruned``.
         parity: What was compared with torch, by the name of the hop; None where the files came without a torch model.
         quantized: What the candidate was quantized from, where it was.
-        recording: Inputs and answers written by `reprune.gate.serving.record`; by default the candidate's own first
+        recording: Inputs and answers written by `reprune.gate.serving_probe.record`; by default the candidate's own
+        first
             answers are recorded.
         slices: Further named parts of the split, boolean ``[N]`` each.
         data: The evaluation's data, where it is loaded already.
@@ -108,7 +109,7 @@ def collect(
     answers, labels = runner.answers(), runner.labels()
     parts = _classes(labels) | _uncertain(answers[DENSE]) | _named(evaluation, data, split) | dict(slices or {})
     if evaluation.gate.slices != "off":
-        parts |= weak_spots.find(
+        parts |= slice_finder.find(
             runner.features(),
             answers[DENSE].scores,
             smallest=evaluation.gate.minimum_examples,
@@ -125,8 +126,8 @@ def collect(
         sha256={name: digest.of_file(path) for name, path in paths.items()},
         benchmarks=tuple(benchmarks),
         parity=parity,
-        probe=serving.probe(paths[CANDIDATE], target, recording=recording, examples=runner.first),
-        conditions=conditions.gather(runner, data, split, seed=evaluation.seed)
+        probe=serving_probe.probe(paths[CANDIDATE], target, recording=recording, examples=runner.first),
+        conditions=robustness_conditions.gather(runner, data, split, seed=evaluation.seed)
         if evaluation.gate.robustness != "off"
         else {},
         quantized=quantized,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from reprune.inference.latency.latency_table import Axis
 from reprune.inference.latency.operators import OperatorShape
+from reprune.planning.cost_model import Prices
 from reprune.planning.knapsack import COARSE_BUCKETS, InfeasibleError, solve
-from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.prune import rounded, widths_at_ratio

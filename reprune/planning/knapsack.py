@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reprune.errors import InputError
-from reprune.planning.elimination import LARGEST_TABLE, Tables, largest_table
+from reprune.planning.bucket_elimination import LARGEST_TABLE, Tables, largest_table
 from reprune.planning.problem import Choice, Cost, Problem, fixed
 
 BUCKETS = 1000

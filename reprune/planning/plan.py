@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from reprune.inference.latency.latency_table import LatencyTable
-from reprune.planning.front import Alternative, make_front
 from reprune.planning.knapsack import InfeasibleError, Solution
+from reprune.planning.pareto_front import Alternative, make_front
 from reprune.planning.planner import Budget, Planner, Widths
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.pruning.graph.analysis import Analysis
@@ -96,7 +96,7 @@ def make_plan(
     alternatives: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Plan:
-    """Choose widths whose charge (`reprune.planning.charges`) is least while every budget holds, measured.
+    """Choose widths whose charge (`reprune.planning.loss_penalty`) is least while every budget holds, measured.
 
     Args:
         analysis: Groups and operators of the dense model (`reprune.pruning.analyze`).

@@ -8,12 +8,12 @@ import numpy as np
 from reprune.config.limits import LatencyLimit, SizeLimit
 from reprune.errors import InputError
 from reprune.inference.latency.latency_table import LatencyTable
-from reprune.planning import nearest
-from reprune.planning.choosing import Chooser, Knapsack, Row
+from reprune.planning import infeasible
+from reprune.planning.cost_model import Prices
 from reprune.planning.knapsack import ROUNDING, InfeasibleError, Solution
-from reprune.planning.pricing import Prices
+from reprune.planning.latency_model import WholeGraph
 from reprune.planning.sensitivity.curves import Sensitivity
-from reprune.planning.whole_graph import WholeGraph
+from reprune.planning.strategies import Chooser, Knapsack, Row
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.shortfall import held_back
 
@@ -218,12 +218,12 @@ class Planner:
     def _out_of_reach(self, closest: Solution, latency_alone: bool, size_alone: bool) -> InfeasibleError:
         """Say in the budgets' own terms what could be reached."""
         seconds = self.predicted(closest.widths)
-        return nearest.explain(
+        return infeasible.explain(
             closest,
-            latency=nearest.Reached(self._budget.latency, latency_alone, seconds / (1 - MARGIN), self.dense_seconds),
+            latency=infeasible.Reached(self._budget.latency, latency_alone, seconds / (1 - MARGIN), self.dense_seconds),
             size=None
             if self._budget.size is None or self.dense_size_bytes is None
-            else nearest.Reached(
+            else infeasible.Reached(
                 self._budget.size,
                 size_alone,
                 np.array([self.size_bytes(closest.widths)]),

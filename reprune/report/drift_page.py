@@ -5,7 +5,7 @@ from functools import partial
 from matplotlib.figure import Figure as Canvas
 
 from reprune.drift.decision import Decision
-from reprune.drift.verdict import DriftReport, DriftTest, Histogram, Quality
+from reprune.drift.drift_report import DriftReport, DriftTest, Histogram, Quality
 from reprune.report import theme
 from reprune.report.html import Block, Cell, Figure, Note, Section, Table, Tone, page
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from reprune import words
 from reprune.config.workload import Workload
-from reprune.planning.front import Alternative
+from reprune.planning.pareto_front import Alternative
 from reprune.planning.plan import Plan
 from reprune.pruning.iterative.pruner import Outcome
 from reprune.pruning.iterative.rounds import Round

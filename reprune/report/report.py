@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reprune import words
-from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE, FLOAT, Answers
-from reprune.gate.calibration import reliability
+from reprune.gate.calibration_error import reliability
+from reprune.gate.confidence_intervals import mean_interval
+from reprune.gate.disagreements import Disagreement
 from reprune.gate.evidence import Evidence
-from reprune.gate.gallery import Disagreement
-from reprune.gate.statistics import mean_interval
+from reprune.gate.predictions import CANDIDATE, CHAMPION, DENSE, FLOAT, Answers
 from reprune.gate.verdict import Check, Verdict
 from reprune.inference.latency.benchmark import Benchmark
 from reprune.inference.latency.bootstrap import Estimate, Recording

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from reprune import words
-from reprune.planning.sensitivity.memory import Memory
-from reprune.planning.subject import Subject
+from reprune.planning.planning_context import Subject
+from reprune.planning.sensitivity.curve_cache import Memory
 from reprune.report import pages
 from reprune.report.html import Note, Section, page
 from reprune.step import Step

@@ -8,10 +8,10 @@ from reprune.data import signals
 from reprune.drift.dataset import DatasetExamples
 from reprune.drift.decision import Decision, Trigger, decide
 from reprune.drift.features import Examples
+from reprune.drift.monitor import prediction_log
 from reprune.inference.champion import ONNX
 from reprune.report import drift_page
 from reprune.step import Step
-from reprune.watch import logs
 
 REFERENCE = "reference.safetensors"
 
@@ -25,7 +25,7 @@ def run(step: Step, *, trigger: Trigger, report: Path) -> str:
         production = step.data.production()
         window: Examples | None = None if production is None else DatasetExamples(production)
         if version and window is None and trigger == "schedule":
-            window = logs.latest(step.store, step.workload.name, version / ONNX)
+            window = prediction_log.latest(step.store, step.workload.name, version / ONNX)
         decision = decide(
             champion.version if champion else None,
             version,

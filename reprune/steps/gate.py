@@ -8,12 +8,12 @@ from typing import Any
 
 from reprune import digest
 from reprune.gate import evidence as gathering
-from reprune.gate import formats
-from reprune.gate.answers import CANDIDATE, DENSE, FLOAT
+from reprune.gate import format_choice
+from reprune.gate.confidence_intervals import mean_interval
+from reprune.gate.evaluate import judge
 from reprune.gate.evidence import Evidence
-from reprune.gate.formats import Quantized
-from reprune.gate.judge import judge
-from reprune.gate.statistics import mean_interval
+from reprune.gate.format_choice import Quantized
+from reprune.gate.predictions import CANDIDATE, DENSE, FLOAT
 from reprune.gate.verdict import Verdict
 from reprune.inference.champion import ONNX
 from reprune.inference.latency.benchmark import CONTROL, Benchmark
@@ -72,7 +72,7 @@ class _Judging:
         quantization = Quantization.model_validate(asked)
         if quantization.status != "made":
             return *self._judge(None), quantization.statement
-        faster, said = formats.pays(self._benchmarks, quantization.format)
+        faster, said = format_choice.pays(self._benchmarks, quantization.format)
         if not faster:
             return *self._judge(None), said
         gathered, judged = self._judge(quantization)
@@ -85,7 +85,7 @@ class _Judging:
         step, candidate, benchmarks = self._step, self._exported / "candidate.onnx", self._benchmarks
         quantized = None
         if quantization:
-            benchmarks = [formats.as_candidate(run, quantization.format) for run in benchmarks]
+            benchmarks = [format_choice.as_candidate(run, quantization.format) for run in benchmarks]
             quantized = Quantized(quantization.format, candidate, quantization.hop)
         step.progress(f"answering the test split{f' in {quantized.format}' if quantized else ''}")
         gathered = gathering.collect(

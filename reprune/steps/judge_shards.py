@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reprune.drift import shards, summary_file
-from reprune.drift.summary import Summary
+from reprune.drift.window_summary import Summary
 from reprune.report import drift_page
 from reprune.step import Step
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reprune import digest
-from reprune.approval import COMPARED_WITH, REQUESTS, TARGETS, VERDICT, approve
 from reprune.drift.dataset import freeze_reference
 from reprune.errors import IntegrityError, StoreError
-from reprune.gate import serving
-from reprune.gate.answers import CANDIDATE, feed_for
+from reprune.gate import serving_probe
+from reprune.gate.approval import COMPARED_WITH, REQUESTS, TARGETS, VERDICT, approve
+from reprune.gate.predictions import CANDIDATE, feed_for
 from reprune.gate.verdict import Verdict
 from reprune.inference.champion import ONNX
 from reprune.inference.session import open_session
@@ -86,7 +86,7 @@ def _record_requests(step: Step, folder: Path) -> None:
     session = open_session(folder / ONNX, step.workload.target[0])
     inputs, _ = next(step.data.arrays("test", batch_size=REQUESTED))
     feed = feed_for(session, inputs, name=CANDIDATE)
-    serving.record(folder / REQUESTS, feed, session.run(None, feed))
+    serving_probe.record(folder / REQUESTS, feed, session.run(None, feed))
 
 
 def _retire(step: Step) -> None:

@@ -7,8 +7,8 @@ from pydantic import TypeAdapter
 
 from reprune import digest, words
 from reprune.inference.latency.profile_store import read_profile
+from reprune.planning.planning_context import Subject
 from reprune.planning.sensitivity.curves import Sensitivity
-from reprune.planning.subject import Subject
 from reprune.pruning import bundle
 from reprune.pruning.iterative.pruner import Outcome
 from reprune.pruning.shortfall import shortfall

@@ -10,9 +10,9 @@ from torch import nn
 from reprune.errors import InputError
 from reprune.inference.latency.latency_table import LatencyTable
 from reprune.planning.plan import Plan
+from reprune.planning.planning_context import Subject
+from reprune.planning.sensitivity.curve_cache import Memory
 from reprune.planning.sensitivity.curves import Sensitivity
-from reprune.planning.sensitivity.memory import Memory
-from reprune.planning.subject import Subject
 from reprune.pruning.batchnorm import reestimate
 from reprune.pruning.iterative.cost import Cost, macs_of
 from reprune.pruning.iterative.pruner import Limits, Loop, Outcome, Parts, best_cells

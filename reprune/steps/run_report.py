@@ -5,8 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reprune.gate.answers import CANDIDATE, DENSE, FLOAT
 from reprune.gate.evidence import Evidence
+from reprune.gate.predictions import CANDIDATE, DENSE, FLOAT
 from reprune.gate.verdict import Verdict
 from reprune.inference.latency.benchmark import Benchmark
 from reprune.inference.latency.latency_table import LatencyTable

@@ -8,8 +8,8 @@ from torch import nn
 
 from reprune import digest, words
 from reprune.data.validation.result import Validation
-from reprune.dense import keep, load_weights, previous
 from reprune.lineage import lineage
+from reprune.planning.dense_model import keep, load_weights, previous
 from reprune.pruning import bundle
 from reprune.report import pages
 from reprune.step import Step

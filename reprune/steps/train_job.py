@@ -161,7 +161,7 @@ def main() -> None:
     """Train, as one of the processes that torchrun started; what is learnt is in the store's checkpoints."""
     import torch.distributed as dist
 
-    from reprune.dense import previous
+    from reprune.planning.dense_model import previous
     from reprune.pruning import bundle
     from reprune.steps import learning
     from reprune.training import workload_training

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from reprune.data.datasets import Batch
 from reprune.data.model_io import call
-from reprune.gate.calibration import Bin, reliability
+from reprune.gate.calibration_error import Bin, reliability
 
 RELATIVE_ERROR = 1e-4
 """Difference of the folded model's logits from the divided ones, relative to the largest, that rounding explains."""

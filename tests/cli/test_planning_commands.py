@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from reprune import dense
+from reprune.planning import dense_model
 from reprune.pruning import bundle
 from reprune.storage.uri import open_store
 
@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
         loss.backward()
         optimizer.step()
     bundle.save(model, folder / "dense", factory="small:build")
-    dense.keep(open_store(folder / "trained"), "small", folder / "dense")
+    dense_model.keep(open_store(folder / "trained"), "small", folder / "dense")
     return folder
 
 

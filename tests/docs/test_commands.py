@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reprune import approval, digest
+from reprune import digest
+from reprune.gate import approval
 from reprune.gate.verdict import Check, conclude
 from reprune.registry.registry import Registry
 from reprune.storage.uri import open_store

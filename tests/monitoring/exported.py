@@ -1,12 +1,12 @@
 """Every metric that the code can export, by asking the code."""
 
-from reprune.drift.verdict import Quality
+from reprune.drift.drift_report import Quality
+from reprune.drift.monitor.metrics import Snapshot, registry_of
+from reprune.drift.monitor.monitor_state import Launch, State, Window
 from reprune.metrics import ChampionMetrics, DriftMetrics, RunMetrics
 from reprune.monitoring import webhook
 from reprune.registry.history import History
 from reprune.registry.manifest import File, Manifest, Version
-from reprune.watch.exposition import Snapshot, registry_of
-from reprune.watch.state import Launch, State, Window
 from tests.monitoring import production
 
 TEST = DriftMetrics(name="confidence", statistic=0.3, threshold=0.17, adjusted_p_value=0.001)

@@ -12,9 +12,9 @@ from reprune import digest
 from reprune.config.loading import parse
 from reprune.data import signals
 from reprune.drift.features import sample
+from reprune.drift.monitor import prediction_log
 from reprune.drift.reference import LIMIT, Reference
 from reprune.registry.registry import Registry
-from reprune.watch import logs
 
 NAME = "signals"
 COMPARISON = [
@@ -51,7 +51,7 @@ def promote(store, folder, *, shift=0.0, scale=1.0, name=NAME):
     """Publish a version whose reference is of data with a shift, and make it the champion."""
     folder.mkdir(parents=True, exist_ok=True)
     write_model(folder / "model.onnx", scale)
-    held_out = logs.Window({"input": inputs(300, seed=1, shift=shift)}, np.arange(300) % 3, rows=300)
+    held_out = prediction_log.Window({"input": inputs(300, seed=1, shift=shift)}, np.arange(300) % 3, rows=300)
     frozen = sample(held_out, folder / "model.onnx", signals.classification, limit=LIMIT, seed=0, name="held out")
     Reference(frozen, digest.of_file(folder / "model.onnx")).save(folder / "reference.safetensors")
     registry = Registry(store, name)
@@ -61,11 +61,11 @@ def promote(store, folder, *, shift=0.0, scale=1.0, name=NAME):
 
 def log_window(store, name, *, count=100, seed=2, shift=0.0, columns=4, day=None, **more):
     arrays = {"input": inputs(count, seed, shift, columns)} | more
-    return logs.write(store, NAME, name, arrays, day=day or datetime.now(UTC).date())
+    return prediction_log.write(store, NAME, name, arrays, day=day or datetime.now(UTC).date())
 
 
 def key_of(name):
-    return f"{logs.ROOT}/{NAME}/{datetime.now(UTC):%Y-%m-%d}/{name}"
+    return f"{prediction_log.ROOT}/{NAME}/{datetime.now(UTC):%Y-%m-%d}/{name}"
 
 
 def log_labels(store, name, ids, labels):

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import yaml
 
+from reprune.drift.monitor import prediction_log
+from reprune.drift.monitor.monitor_state import Keeper
 from reprune.monitoring.launchers import Local
 from reprune.monitoring.monitor import Monitor
 from reprune.monitoring.service import Server, Token
 from reprune.registry.registry import Registry
 from reprune.storage.uri import open_store
-from reprune.watch import logs
-from reprune.watch.state import Keeper
 from tests.conftest import free_port
 from tests.monitoring import production
 from tests.monitoring.programs import ALERTMANAGER, PROMETHEUS, await_, get, prometheus, running
@@ -174,7 +174,7 @@ def test_the_world_moves_and_the_command_prunes_again_by_itself(tmp_path):
     def log_window(name):
         inputs = production.inputs(200, seed=int(name), columns=8)
         inputs[:, :2] += 0.35 * np.sign(inputs[:, :2])
-        logs.write(store, "shapes", name, {"input": inputs + 1.0})
+        prediction_log.write(store, "shapes", name, {"input": inputs + 1.0})
 
     for name in "012":
         log_window(name)

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from reprune.drift.monitor.monitor_state import Launch
 from reprune.errors import ClusterError, InputError
 from reprune.monitoring.kubeflow import Kubeflow
 from reprune.monitoring.launchers import Local
-from reprune.watch.state import Launch
 from tests.conftest import free_port
 from tests.monitoring.programs import await_
 from tests.pipelines.conftest import kubeflow  # noqa: F401  # a fixture

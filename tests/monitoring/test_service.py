@@ -17,12 +17,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from reprune.drift.monitor.monitor_state import Keeper, Verdict
+from reprune.drift.monitor.watchdog import Progress
 from reprune.monitoring.launchers import DryRun
 from reprune.monitoring.monitor import Monitor
 from reprune.monitoring.service import Server, Token
 from reprune.storage.uri import open_store
-from reprune.watch.progress import Progress
-from reprune.watch.state import Keeper, Verdict
 from tests.conftest import free_port
 from tests.monitoring import production
 from tests.reprune.drift import bombs

@@ -31,7 +31,7 @@ from reprune.monitoring import status
 from reprune.monitoring.launchers import DryRun
 from reprune.monitoring.monitor import Monitor
 from reprune.storage.uri import open_store
-from reprune.watch.exposition import registry_of
+from reprune.drift.monitor.metrics import registry_of
 
 raw = {"name": "signals", "model": "nowhere:build", "data": "nowhere:load"} | eval(sys.argv[2])
 watched = workload.parse(raw, origin="a test")

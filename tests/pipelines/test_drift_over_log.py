@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from reprune.cli.app import app
 from reprune.config import loading
-from reprune.drift import standalone
+from reprune.drift import compare_files
 from reprune.drift.features import Column, Sample
 from reprune.drift.reference import Reference
 from reprune.errors import InputError
@@ -76,7 +76,7 @@ def test_three_shards_of_two_files_are_judged_as_the_log_at_once(project):
     report = json.loads(found.stdout)
     assert (builtins.print, logging.root.level, *logging.root.handlers) == output, "two steps ran side by side"
 
-    whole = standalone.compare(
+    whole = compare_files.compare(
         "shop",
         str(project / "log"),
         loading.load("shop.yaml").drift,

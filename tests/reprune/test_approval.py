@@ -8,10 +8,10 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from reprune import approval, digest
+from reprune import digest
 from reprune.cli.app import app
 from reprune.errors import ConflictError, InputError, IntegrityError
-from reprune.gate import serving
+from reprune.gate import approval, serving_probe
 from reprune.gate.verdict import Check, conclude
 from reprune.registry.registry import Registry
 from reprune.storage.uri import open_store
@@ -42,7 +42,7 @@ def publish(registry, tmp_path):
         (folder / "bundle.json").write_text(name)
         x = np.array([1, 2], np.float32)
         if recorded:
-            serving.record(folder / "requests.npz", {"x": x}, [x + ord(name[0])])
+            serving_probe.record(folder / "requests.npz", {"x": x}, [x + ord(name[0])])
         check = Check(
             name="quality",
             family="quality",
@@ -58,7 +58,7 @@ def publish(registry, tmp_path):
         if altered == "bundle.json":
             (folder / "bundle.json").write_text("another")
         if altered == "requests.npz":
-            serving.record(folder / "requests.npz", {"x": x}, [x])
+            serving_probe.record(folder / "requests.npz", {"x": x}, [x])
         champion = registry.pointer()
         compared_with = champion.model_dump(mode="json") if champion else None
         return registry.publish(folder, {"compared_with": compared_with, "targets": [{"threads": 1}]})

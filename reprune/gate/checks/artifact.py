@@ -6,8 +6,8 @@ from typing import NamedTuple
 from reprune import words
 from reprune.config.gate import GatePolicy
 from reprune.config.limits import SizeLimit
-from reprune.gate.answers import CANDIDATE, DENSE
 from reprune.gate.evidence import Evidence
+from reprune.gate.predictions import CANDIDATE, DENSE
 from reprune.gate.verdict import Check, Status
 from reprune.inference.onnx.parity import Parity
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from reprune import words
 from reprune.config.gate import GatePolicy
-from reprune.gate import statistics
-from reprune.gate.answers import CANDIDATE, DENSE
-from reprune.gate.calibration import calibration_rise
+from reprune.gate import confidence_intervals
+from reprune.gate.calibration_error import calibration_rise
+from reprune.gate.confidence_intervals import Comparison
 from reprune.gate.evidence import Evidence
-from reprune.gate.statistics import Comparison
+from reprune.gate.predictions import CANDIDATE, DENSE
 from reprune.gate.verdict import Bounded, Check, Status
 
 
@@ -21,7 +21,7 @@ def disagreement(evidence: Evidence, policy: GatePolicy) -> list[Check]:
     if changed is None:
         statement = f"a {evidence.metric} task has no predictions to agree on"
         return [Check(status="skipped", statement=statement, **about)]
-    share = statistics.mean_interval(changed, confidence=2 * policy.confidence - 1)
+    share = confidence_intervals.mean_interval(changed, confidence=2 * policy.confidence - 1)
     limit = policy.disagreement_limit
     said = f"{CANDIDATE} predicts otherwise than dense on {words.percent(share.value)} "
     said += f"({words.bound(policy.confidence)} {words.percent(share.high)}, allowed {words.percent(limit)})"
@@ -85,7 +85,7 @@ def _rise(
     if not (np.isfinite(dense).all() and np.isfinite(candidate).all()):
         statement = f"the {name} of some examples is not finite"
         return Check(status="failed", statement=statement, **about)
-    rise = statistics.compare(candidate, dense, policy.confidence)
+    rise = confidence_intervals.compare(candidate, dense, policy.confidence)
     said = f"mean {name} went from {words.plain(rise.candidate)} to {words.plain(rise.reference)} "
     said += f"({_change(rise, words.plain, '')}; allowed {words.plain(limit)})"
     return Check.measured(rise, limit, **about, status=_three_way(rise, limit), statement=said, unit=unit)

@@ -3,8 +3,8 @@
 from reprune import words
 from reprune.config.gate import GatePolicy, Severity
 from reprune.config.limits import LatencyLimit
-from reprune.gate.answers import CANDIDATE
 from reprune.gate.evidence import Evidence
+from reprune.gate.predictions import CANDIDATE
 from reprune.gate.verdict import Check, Status
 from reprune.inference.latency.benchmark import Benchmark
 from reprune.inference.latency.bootstrap import Estimate, quotient

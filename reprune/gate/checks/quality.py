@@ -4,10 +4,10 @@ import numpy as np
 
 from reprune import words
 from reprune.config.gate import GatePolicy
-from reprune.gate import statistics
-from reprune.gate.answers import CANDIDATE, CHAMPION, DENSE
+from reprune.gate import confidence_intervals
+from reprune.gate.confidence_intervals import Comparison
 from reprune.gate.evidence import Evidence
-from reprune.gate.statistics import Comparison
+from reprune.gate.predictions import CANDIDATE, CHAMPION, DENSE
 from reprune.gate.verdict import Check, Status
 
 
@@ -44,14 +44,14 @@ def in_slices(evidence: Evidence, policy: GatePolicy, allowed: float) -> list[Ch
     scores = {name: evidence.answers[name].scores for name in (DENSE, CANDIDATE)}
     judged = {name: inside for name, inside in evidence.slices.items() if inside.sum() >= policy.minimum_examples}
     raw = [
-        statistics.p_value_of_harm(scores[DENSE][inside], scores[CANDIDATE][inside], allowed)
+        confidence_intervals.p_value_of_harm(scores[DENSE][inside], scores[CANDIDATE][inside], allowed)
         for inside in judged.values()
     ]
-    adjusted = dict(zip(judged, statistics.holm(raw), strict=True))
+    adjusted = dict(zip(judged, confidence_intervals.holm(raw), strict=True))
     checks = []
     for name, inside in evidence.slices.items():
         if name in adjusted:
-            seen = statistics.compare(scores[DENSE][inside], scores[CANDIDATE][inside], policy.confidence)
+            seen = confidence_intervals.compare(scores[DENSE][inside], scores[CANDIDATE][inside], policy.confidence)
             checks.append(_slice(name, seen, adjusted[name], evidence, policy, allowed))
         else:
             checks.append(_too_small(name, int(inside.sum()), policy))
@@ -86,7 +86,7 @@ def _informed(evidence: Evidence, policy: GatePolicy) -> list[Check]:
     predicted = evidence.answers[CANDIDATE].predicted
     if evidence.labels is None or predicted is None or (evidence.labels == evidence.labels[0]).all():
         return []
-    found = statistics.mean_interval(evidence.answers[CANDIDATE].scores, confidence=2 * policy.confidence - 1)
+    found = confidence_intervals.mean_interval(evidence.answers[CANDIDATE].scores, confidence=2 * policy.confidence - 1)
     share = sum(float((evidence.labels == it).mean() * (predicted == it).mean()) for it in np.unique(evidence.labels))
     better = found.low > share
     chance = f"its answers would be by chance ({words.percent(share)})"
@@ -119,7 +119,7 @@ def _against(reference: str, evidence: Evidence, policy: GatePolicy, allowed: fl
             status="failed",
             statement=statement,
         )
-    seen = statistics.compare(scores[reference], scores[CANDIDATE], policy.confidence)
+    seen = confidence_intervals.compare(scores[reference], scores[CANDIDATE], policy.confidence)
     status = _status(seen, allowed, policy)
     return Check.measured(
         seen,

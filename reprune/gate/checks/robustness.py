@@ -8,12 +8,12 @@ from scipy import stats
 
 from reprune import words
 from reprune.config.gate import GatePolicy
-from reprune.gate import statistics
-from reprune.gate.answers import CANDIDATE, DENSE
+from reprune.gate import confidence_intervals
 from reprune.gate.checks.quality import form
-from reprune.gate.conditions import Condition
+from reprune.gate.confidence_intervals import Interval
 from reprune.gate.evidence import Evidence
-from reprune.gate.statistics import Interval
+from reprune.gate.predictions import CANDIDATE, DENSE
+from reprune.gate.robustness_conditions import Condition
 from reprune.gate.verdict import Check, Status
 
 
@@ -38,7 +38,7 @@ def conditions(evidence: Evidence, policy: GatePolicy) -> list[Check]:
         if not _why_not(condition, evidence, policy):
             excess[name], errors[name] = _excess(condition, evidence, policy)
     raw = [float(stats.norm.cdf((excess[it].value - policy.robustness_drop) / errors[it])) for it in excess]
-    adjusted = dict(zip(excess, statistics.holm(raw), strict=True))
+    adjusted = dict(zip(excess, confidence_intervals.holm(raw), strict=True))
     return [
         _judged(name, condition, excess[name], adjusted[name], evidence, policy)
         if name in excess

@@ -2,8 +2,8 @@
 
 from reprune import words
 from reprune.config.gate import GatePolicy
-from reprune.gate.answers import CANDIDATE
 from reprune.gate.evidence import Evidence
+from reprune.gate.predictions import CANDIDATE
 from reprune.gate.verdict import Check
 from reprune.inference.latency.benchmark import Benchmark
 

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from reprune import words
-from reprune.gate.calibration import Bin, expected_error
-from reprune.gate.gallery import Disagreement
-from reprune.gate.statistics import mean_interval
+from reprune.gate.calibration_error import Bin, expected_error
+from reprune.gate.confidence_intervals import mean_interval
+from reprune.gate.disagreements import Disagreement
 from reprune.report import theme
 from reprune.report.html import Figure, Gallery, Picture
 

@@ -1,12 +1,12 @@
 import pytest
 
-from reprune.advice.advise import advise
-from reprune.advice.facts import Facts
 from reprune.config.sections import Budget
 from reprune.config.target import Target, machine
 from reprune.inference.latency.benchmark import CONTROL, Benchmark, ModelTiming
 from reprune.inference.latency.bootstrap import Estimate
 from reprune.inference.latency.system_load import Load
+from reprune.planning.advisor.advise import advise
+from reprune.planning.advisor.facts import Facts
 
 TIMES = {"structured": 0.3, "int8": 0.6, "structured+int8": 0.2, "unstructured": 1.0, "2:4": 0.99}
 SIZES = {"structured": 0.3, "int8": 0.26, "structured+int8": 0.1}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reprune.advice.cost import last_run_seconds
 from reprune.config.loading import load
+from reprune.planning.advisor.run_cost import last_run_seconds
 from reprune.step import Step, read_records
 from reprune.storage.uri import open_store
 

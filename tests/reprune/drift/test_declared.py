@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from reprune.cli.app import app
-from reprune.drift import declared, formats
+from reprune.drift import declared_size, file_readers
 from reprune.errors import InputError
 from tests.reprune.drift import bombs
 
@@ -20,7 +20,7 @@ ABSURD = 1 << 60
 
 
 def rows_of(path, **limits):
-    return sum(len(next(iter(batch.values()))) for batch in formats.batches(path, {}, skip=(), **limits))
+    return sum(len(next(iter(batch.values()))) for batch in file_readers.batches(path, {}, skip=(), **limits))
 
 
 BOMBS = {
@@ -58,9 +58,9 @@ def test_a_parquet_file_of_fewer_rows_than_it_declares_is_refused(rows, tmp_path
 
 
 def test_rows_of_which_no_column_is_read_are_not_counted_one_by_one(tmp_path):
-    path = bombs.parquet(tmp_path / "a.parquet", declared.MOST_ROWS)
+    path = bombs.parquet(tmp_path / "a.parquet", declared_size.MOST_ROWS)
     with pytest.raises(InputError, match="no columns to read"):
-        list(formats.batches(path, {}, skip=("input",)))
+        list(file_readers.batches(path, {}, skip=("input",)))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_command_line_refuses_it_as_bad_input(bomb, command, tmp_path, monke
     assert bomb.name in done.exception.message and not (tmp_path / "reference.safetensors").exists()
 
 
-@pytest.mark.parametrize("suffix", formats.SUFFIXES)
+@pytest.mark.parametrize("suffix", file_readers.SUFFIXES)
 def test_a_pipe_is_no_file(suffix, tmp_path):
     os.mkfifo(tmp_path / f"a{suffix}")
     with pytest.raises(InputError, match="no regular file"):
@@ -113,7 +113,7 @@ def test_real_files_of_few_bytes_and_many_rows_are_read(tmp_path):
     assert rows_of(tmp_path / "none.npz") == 0
 
 
-@pytest.mark.parametrize("suffix", formats.SUFFIXES)
+@pytest.mark.parametrize("suffix", file_readers.SUFFIXES)
 def test_a_limit_holds_for_what_a_file_is_once_it_is_unpacked(suffix, tmp_path):
     path = tmp_path / f"a{suffix}"
     if suffix == ".npz":
@@ -128,4 +128,4 @@ def test_a_limit_holds_for_what_a_file_is_once_it_is_unpacked(suffix, tmp_path):
 
 
 def test_the_limits_are_far_above_real_logs():
-    assert declared.MOST_ROWS >= 10**9 and declared.MOST_BYTES >= 10**12
+    assert declared_size.MOST_ROWS >= 10**9 and declared_size.MOST_BYTES >= 10**12

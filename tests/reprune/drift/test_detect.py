@@ -9,8 +9,8 @@ from torch.utils.data import TensorDataset
 from reprune.config.drift import DriftPolicy
 from reprune.drift.dataset import DatasetExamples
 from reprune.drift.detect import compare, detect
+from reprune.drift.drift_report import DriftReport
 from reprune.drift.features import Column, Sample
-from reprune.drift.verdict import DriftReport
 from reprune.errors import InputError, IntegrityError
 
 REFERENCE, WINDOW = slice(0, 720), slice(720, 900)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from reprune.config.drift import DriftPolicy
-from reprune.drift.frame import Frame
-from reprune.drift.online import LONGEST, LOOKS, Recent
-from reprune.drift.summary import summarize
-from reprune.drift.table import Chunk
+from reprune.drift.binning import Frame
+from reprune.drift.columns import Chunk
+from reprune.drift.sequential import LONGEST, LOOKS, Recent
+from reprune.drift.window_summary import summarize
 
 RATE = DriftPolicy(false_alarm_rate=0.05)
 

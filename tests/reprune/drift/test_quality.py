@@ -3,11 +3,11 @@
 import numpy as np
 
 from reprune.config.drift import DriftPolicy
-from reprune.drift.frame import Frame
-from reprune.drift.judge import judge
-from reprune.drift.quality import quality
-from reprune.drift.summary import summarize
-from reprune.drift.table import Categories, Chunk
+from reprune.drift.accuracy import quality
+from reprune.drift.binning import Frame
+from reprune.drift.columns import Categories, Chunk
+from reprune.drift.two_sample import judge
+from reprune.drift.window_summary import summarize
 
 EVERYTHING = DriftPolicy(watch=("inputs", "predictions", "quality", "labels"))
 

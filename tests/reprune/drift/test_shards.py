@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from reprune.config.drift import DriftPolicy
+from reprune.drift.columns import Chunk
 from reprune.drift.shards import judge_shards
-from reprune.drift.summary import framed, summarize
-from reprune.drift.table import Chunk
+from reprune.drift.window_summary import framed, summarize
 from reprune.errors import InputError
 
 POLICY = DriftPolicy(watch=("inputs",))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from reprune.drift.joint import Conditional, Dependence, MaximumMeanDiscrepancy
+from reprune.drift.multivariate import Conditional, Dependence, MaximumMeanDiscrepancy
 from reprune.drift.permutation import Kind, calibrate
 from reprune.drift.statistics import ChiSquare, LocationSpreadShape, normal_scores
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reprune.drift import cells, summary_file
-from reprune.drift.frame import Frame
-from reprune.drift.summary import LIMIT, framed, merge, summarize
-from reprune.drift.table import Categories, Chunk
+from reprune.drift import histogram_bins, summary_file
+from reprune.drift.binning import Frame
+from reprune.drift.columns import Categories, Chunk
+from reprune.drift.window_summary import LIMIT, framed, merge, summarize
 from reprune.errors import InputError
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=64)
@@ -56,13 +56,13 @@ def test_the_sample_is_bounded_uniform_and_the_same_in_any_order():
 @given(st.lists(st.floats(allow_nan=False, width=64), min_size=1), st.floats(-1e6, 1e6))
 def test_cells_keep_the_order_of_numbers_and_lie_where_they_say(values, centre):
     values = np.sort(np.array(values))
-    placed = cells.place(values, centre).astype(np.int64)
+    placed = histogram_bins.place(values, centre).astype(np.int64)
     assert (np.diff(placed) >= 0).all()
     with np.errstate(over="ignore"):
         distance = (values - centre).astype(np.float32).astype(np.float64)
-    below, above = (cells.boundary(placed + i, 0.0) for i in (0, 1))
+    below, above = (histogram_bins.boundary(placed + i, 0.0) for i in (0, 1))
     assert ((below <= distance) & (distance <= above)).all()
-    assert cells.count(values, centre, np.arange(cells.CELLS))[placed].min() >= 1
+    assert histogram_bins.count(values, centre, np.arange(histogram_bins.CELLS))[placed].min() >= 1
 
 
 def test_counts_moments_and_extremes_are_those_of_the_values():

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reprune.drift import windows
-from reprune.drift.summary import merge
+from reprune.drift import window_reader
 from reprune.drift.summary_file import save
-from reprune.drift.windows import summarize_reference, summarize_window
+from reprune.drift.window_reader import summarize_reference, summarize_window
+from reprune.drift.window_summary import merge
 from reprune.errors import InputError
 from reprune.storage.uri import open_store
 
@@ -44,7 +44,7 @@ def write(frame, path):
 
 
 def found(path, tmp_path, **options):
-    return windows.find(path, tmp_path / "scratch", **options)
+    return window_reader.find(path, tmp_path / "scratch", **options)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_parts_of_a_log_on_s3_fetch_their_own_files_and_every_label_and_merge_to
         store.upload(path, path.relative_to(log).as_posix())
 
     def summarised(uri, scratch, **options):
-        window = windows.find(uri, tmp_path / scratch, name="log", **options)
+        window = window_reader.find(uri, tmp_path / scratch, name="log", **options)
         return window, summarize_window(window, reference.frame).summary
 
     whole = summarised(log, "whole")[1]
@@ -75,7 +75,7 @@ def test_parts_of_a_log_on_s3_fetch_their_own_files_and_every_label_and_merge_to
     assert [len(window.files) for window, _ in parts] == [2, 1]
     fetched = sorted(path.name for path in (tmp_path / "part1").rglob("*.*"))
     assert fetched == ["labels0.csv", "labels1.csv", "labels2.csv", "predictions.parquet"]
-    assert not windows.find(store.uri, tmp_path / "none", part=slice(3, None, 4)).files
+    assert not window_reader.find(store.uri, tmp_path / "none", part=slice(3, None, 4)).files
     save(whole, tmp_path / "whole.safetensors")
     save(merge(parts[1][1], parts[0][1]), tmp_path / "merged.safetensors")
     assert (tmp_path / "merged.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
@@ -85,8 +85,8 @@ def test_every_format_gives_the_same_summary(tmp_path):
     written = []
     for suffix in ("parquet", "csv", "npz"):
         path = write(table(), tmp_path / f"window.{suffix}")
-        window = windows.Window("window", tmp_path, (path,))
-        chunks = list(windows.read(window))
+        window = window_reader.Window("window", tmp_path, (path,))
+        chunks = list(window_reader.read(window))
         assert "id" not in chunks[0].columns
         summary = summarize_reference(window)
         save(summary, tmp_path / "summary")

@@ -14,8 +14,8 @@ from reprune.config.sections import Budget
 from reprune.config.target import Target, machine
 from reprune.config.workload import Workload
 from reprune.data.datasets import Data
-from reprune.gate.answers import Answers
 from reprune.gate.evidence import Evidence, collect
+from reprune.gate.predictions import Answers
 from reprune.gate.verdict import Verdict
 from reprune.inference.latency.benchmark import Benchmark, ModelTiming
 from reprune.inference.latency.bootstrap import Estimate

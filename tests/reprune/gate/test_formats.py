@@ -8,9 +8,9 @@ from reprune.config.gate import GatePolicy
 from reprune.config.sections import Budget
 from reprune.config.target import Target
 from reprune.data.tasks import Classification
+from reprune.gate.evaluate import judge
 from reprune.gate.evidence import collect
-from reprune.gate.formats import Quantized, as_candidate, pays
-from reprune.gate.judge import judge
+from reprune.gate.format_choice import Quantized, as_candidate, pays
 from reprune.inference.onnx.mixed_precision import compare_files
 from reprune.inference.onnx.quantize import Quantizer
 from reprune.report.report import write_report

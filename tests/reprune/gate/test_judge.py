@@ -8,8 +8,8 @@ import pytest
 from reprune.config.gate import CHECKS, GatePolicy
 from reprune.config.sections import Budget
 from reprune.errors import InputError
+from reprune.gate.evaluate import judge
 from reprune.gate.evidence import Evidence
-from reprune.gate.judge import judge
 from reprune.gate.verdict import Verdict
 from tests.reprune.gate.conftest import BUDGET, TARGET, failing, simulated
 

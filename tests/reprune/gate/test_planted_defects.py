@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from reprune.config.gate import GatePolicy
+from reprune.gate.evaluate import judge
 from reprune.gate.evidence import Evidence, collect
-from reprune.gate.judge import judge
 from reprune.inference.latency.benchmark import Benchmark
 from reprune.inference.latency.bootstrap import quantiles
 from reprune.inference.latency.timing import Samples

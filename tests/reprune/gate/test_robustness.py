@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from reprune.config.gate import GatePolicy
 from reprune.gate import corruptions
-from reprune.gate.conditions import Condition
+from reprune.gate.evaluate import judge
 from reprune.gate.evidence import Evidence, collect
-from reprune.gate.judge import judge
+from reprune.gate.robustness_conditions import Condition
 from tests.reprune.gate.conftest import BUDGET, failing
 
 RANDOM = np.random.default_rng(0)

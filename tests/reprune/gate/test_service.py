@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from reprune.config.gate import CHECKS, GatePolicy
+from reprune.gate.evaluate import judge
 from reprune.gate.evidence import Evidence
-from reprune.gate.judge import judge
 from tests.reprune.gate.conftest import BUDGET, TARGET
 
 

@@ -7,10 +7,10 @@ from sklearn.tree import DecisionTreeRegressor
 
 from reprune.data.datasets import Data
 from reprune.errors import InputError
-from reprune.gate import weak_spots
+from reprune.gate import slice_finder
+from reprune.gate.confidence_intervals import compare
 from reprune.gate.evidence import collect
-from reprune.gate.features import simple_features
-from reprune.gate.statistics import compare
+from reprune.gate.input_features import simple_features
 
 
 def test_features_of_images_tables_and_tokens() -> None:
@@ -31,7 +31,7 @@ def test_a_weak_spot_is_found_and_judged_on_examples_that_had_no_part_in_finding
     rng = np.random.default_rng(0)
     column, other = rng.uniform(size=4000), rng.uniform(size=4000)
     scores = (rng.random(4000) < np.where(column > 0.8, 0.5, 0.95)).astype(float)
-    found = weak_spots.find({"age": column, "height": other}, scores, smallest=20, seed=0)
+    found = slice_finder.find({"age": column, "height": other}, scores, smallest=20, seed=0)
     assert found and all("age > 0." in name for name in found)
     inside = np.logical_or.reduce(list(found.values()))
     assert column[inside].min() > 0.79 and inside.sum() > 250
@@ -43,7 +43,7 @@ def test_the_tree_explains_as_much_as_that_of_scikit_learn() -> None:
         rng = np.random.default_rng(seed)
         features = {"age": rng.normal(size=400), "dose": rng.integers(0, 5, 400).astype(float)}
         errors = (rng.random(400) < 0.2 + 0.3 * (features["age"] > 0.5)).astype(float)
-        leaves = weak_spots._grow(features, errors, np.ones(400, bool), np.ones(400, bool), 20, 2).values()
+        leaves = slice_finder._grow(features, errors, np.ones(400, bool), np.ones(400, bool), 20, 2).values()
         assert (sum(leaves) == 1).all()
         table = np.column_stack(list(features.values()))
         peer = DecisionTreeRegressor(max_depth=2, min_samples_leaf=20).fit(table, errors).predict(table)
@@ -58,16 +58,16 @@ def test_errors_without_a_pattern_make_no_model_look_better_or_worse() -> None:
         rng = np.random.default_rng(seed)
         features = {str(i): rng.uniform(size=600) for i in range(20)}
         dense, candidate = (rng.random((2, 600)) < 0.9).astype(float)
-        masks = weak_spots.find(features, dense, smallest=20, seed=seed).values()
+        masks = slice_finder.find(features, dense, smallest=20, seed=seed).values()
         drops += [compare(dense[inside], candidate[inside]).drop for inside in masks]
     assert len(drops) > 10 and np.mean(drops) == pytest.approx(0, abs=0.03)
 
 
 def test_nothing_to_find_is_no_slice() -> None:
     column = np.linspace(0, 1, 500)
-    assert weak_spots.find({"age": column}, np.ones(500), smallest=20, seed=0) == {}
-    assert weak_spots.find({}, np.zeros(500), smallest=20, seed=0) == {}
-    assert weak_spots.find({"age": column[:30]}, np.arange(30.0), smallest=20, seed=0) == {}
+    assert slice_finder.find({"age": column}, np.ones(500), smallest=20, seed=0) == {}
+    assert slice_finder.find({}, np.zeros(500), smallest=20, seed=0) == {}
+    assert slice_finder.find({"age": column[:30]}, np.arange(30.0), smallest=20, seed=0) == {}
 
 
 def test_slices_of_the_workload_are_judged_by_their_names(workload, data: Data, dense, tmp_path, monkeypatch) -> None:

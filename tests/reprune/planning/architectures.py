@@ -5,7 +5,7 @@ from torch.utils import _pytree as pytree
 
 from reprune.config.workload import Workload
 from reprune.data.datasets import Data
-from reprune.planning.subject import Subject
+from reprune.planning.planning_context import Subject
 from tests.reprune.pruning.helpers import randomize
 from tests.reprune.pruning.zoo import MORE, ZOO
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reprune.advice import facts, variants
-from reprune.advice.advise import EFFECT, advise
 from reprune.config.sections import Budget
 from reprune.config.target import Target
 from reprune.errors import InputError
 from reprune.inference.latency.operators import OperatorShape, example_batch
 from reprune.inference.latency.profiler import profile
+from reprune.planning.advisor import facts, variants
+from reprune.planning.advisor.advise import EFFECT, advise
+from reprune.planning.cost_model import Prices
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
-from reprune.planning.pricing import Prices
 from reprune.storage.uri import open_store
 from tests.reprune.planning import architectures
 from tests.reprune.planning.architectures import ARCHITECTURES, FAMILIES

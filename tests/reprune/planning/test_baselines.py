@@ -9,9 +9,9 @@ from reprune.config.target import Target
 from reprune.inference.latency.latency_table import Axis, LatencyTable, OperatorLatency
 from reprune.inference.latency.operators import OperatorShape, example_batch
 from reprune.planning import baselines
+from reprune.planning.cost_model import Prices
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import make_plan
-from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.importance import score

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprune.planning.charges import charges
+from reprune.planning.loss_penalty import charges
 
 WIDTHS = [4, 8, 16, 32, 64]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reprune.planning.elimination import LARGEST_TABLE, largest_table
+from reprune.planning.bucket_elimination import LARGEST_TABLE, largest_table
 from reprune.planning.knapsack import BUCKETS, InfeasibleError, solve
 from reprune.planning.problem import Cost, Problem, exhaustive
 

@@ -11,9 +11,9 @@ from reprune.data.model_io import feed
 from reprune.inference.latency.profiler import profile
 from reprune.inference.latency.quick_latency import measure_latency
 from reprune.inference.onnx.export import export
+from reprune.planning.graph_timer import Stopwatch
 from reprune.planning.plan import make_plan
-from reprune.planning.sensitivity.measuring import analyze_sensitivity
-from reprune.planning.stopwatch import Stopwatch
+from reprune.planning.sensitivity.analyze import analyze_sensitivity
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.prune import cut
 

@@ -12,10 +12,10 @@ from reprune.config.target import Target
 from reprune.errors import InputError
 from reprune.inference.latency.latency_table import Axis, LatencyTable, OperatorLatency
 from reprune.inference.latency.operators import OperatorShape, example_batch
+from reprune.planning.cost_model import Prices
 from reprune.planning.knapsack import InfeasibleError
 from reprune.planning.plan import Plan, make_plan
 from reprune.planning.planner import MARGIN
-from reprune.planning.pricing import Prices
 from reprune.planning.sensitivity.curves import Curve, CurvePoint, Sensitivity
 
 BLOCK = 16

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reprune.planning.whole_graph import WholeGraph
+from reprune.planning.latency_model import WholeGraph
 
 DENSE_SUM, ELEMENTS, OVERHEAD = 1e-3, np.array([4e4, 1e4]), 5e-6
 

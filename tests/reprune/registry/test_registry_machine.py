@@ -20,9 +20,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from reprune import approval
 from reprune.cli import version_rows
 from reprune.errors import ConflictError, InputError
+from reprune.gate import approval
 from reprune.inference.champion import fetch_champion
 from reprune.registry import history
 from reprune.registry.registry import Registry

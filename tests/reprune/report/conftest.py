@@ -5,11 +5,11 @@ import pytest
 
 from reprune.config.gate import GatePolicy
 from reprune.config.sections import Budget
-from reprune.gate.answers import Answers
+from reprune.gate.disagreements import Disagreement
+from reprune.gate.evaluate import judge
 from reprune.gate.evidence import Evidence
-from reprune.gate.gallery import Disagreement
-from reprune.gate.judge import judge
-from reprune.gate.serving import Probe
+from reprune.gate.predictions import Answers
+from reprune.gate.serving_probe import Probe
 from reprune.gate.verdict import Verdict
 from reprune.inference.onnx.parity import Parity
 

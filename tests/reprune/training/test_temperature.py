@@ -9,7 +9,7 @@ from torch import nn
 
 from reprune.config import loading
 from reprune.errors import InputError
-from reprune.gate.calibration import expected_error
+from reprune.gate.calibration_error import expected_error
 from reprune.inference.onnx.export import export
 from reprune.pruning import bundle
 from reprune.training import temperature_scaling

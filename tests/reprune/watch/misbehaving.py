@@ -9,10 +9,10 @@ if "does-not-start" in sys.argv:
     sys.exit(1)
 
 from reprune.data import signals
+from reprune.drift.monitor import window_judgement, window_worker
 from reprune.errors import StoreError
-from reprune.watch import judging, worker
 
-judge = judging.Judge.judge
+judge = window_judgement.Judge.judge
 
 
 def misbehave(self, order):
@@ -39,6 +39,6 @@ def misbehave(self, order):
     return judge(self, order)
 
 
-judging.Judge.judge = misbehave
+window_judgement.Judge.judge = misbehave
 answers = os.dup(1)
-worker.main()
+window_worker.main()

@@ -1,6 +1,6 @@
 """Cooldowns survive a wall clock that jumps."""
 
-from reprune.watch.clock import SteadyClock
+from reprune.drift.monitor.clock import SteadyClock
 
 
 class Clocks:

@@ -13,14 +13,14 @@ import pytest
 
 from reprune.config import loading
 from reprune.config.workload import Workload
+from reprune.drift.monitor import delayed_labels
+from reprune.drift.monitor.clock import SteadyClock
+from reprune.drift.monitor.confined_process import ClosedError, Confined
+from reprune.drift.monitor.monitor_state import Keeper
+from reprune.drift.monitor.watcher import TRIES, Watcher
+from reprune.drift.monitor.worker_messages import Setup
 from reprune.errors import InputError, StepError, StoreError
 from reprune.storage.uri import open_store
-from reprune.watch import labels
-from reprune.watch.clock import SteadyClock
-from reprune.watch.confined import ClosedError, Confined
-from reprune.watch.orders import Setup
-from reprune.watch.state import Keeper
-from reprune.watch.watcher import TRIES, Watcher
 from tests.monitoring import production
 from tests.reprune.drift import bombs
 
@@ -103,7 +103,7 @@ def test_one_that_is_written_anew_is_judged_again(store, keeper):
     production.log_window(store, "a-killed", seed=10)
     list(watcher_of(store, keeper).look())
     os.utime(path_of(store, "a-killed.npz"), (1, 1))
-    assert list(watcher_of(store, keeper, "-m", "reprune.watch.worker").look()) == [None]
+    assert list(watcher_of(store, keeper, "-m", "reprune.drift.monitor.window_worker").look()) == [None]
     assert found(keeper)["a-killed.npz"][0] == "no drift"
 
 
@@ -111,7 +111,7 @@ def test_one_that_needs_more_memory_than_it_may_have_is_set_aside(store, keeper)
     production.log_window(store, "a", count=20_000, columns=1500, seed=10)
     production.log_window(store, "b", seed=10)
     limits = {"window_memory_megabytes": 128}
-    assert list(watcher_of(store, keeper, "-m", "reprune.watch.worker", **limits).look()) == [None, None]
+    assert list(watcher_of(store, keeper, "-m", "reprune.drift.monitor.window_worker", **limits).look()) == [None, None]
     verdict, summary = found(keeper)["a.npz"]
     assert verdict == "set aside" and "more than 128 MB of memory (monitor.window_memory_megabytes)" in summary
     assert found(keeper)["b.npz"][0] == "no drift"
@@ -183,12 +183,12 @@ def test_labels_are_paired_without_the_windows_that_were_set_aside(store, keeper
     key, path = production.key_of("labels-1.parquet"), tmp_path / "labels-1.parquet"
     store.download(key, path)
     written = store.modified(production.key_of("b.npz")).isoformat()
-    window, _ = labels.read(store, key, path, {"input": [4]})
+    window, _ = delayed_labels.read(store, key, path, {"input": [4]})
     assert window.rows == 100
     with pytest.raises(InputError, match="no window of its day"):
-        labels.read(store, key, path, {"input": [4]}, unread={production.key_of("b.npz"): written})
+        delayed_labels.read(store, key, path, {"input": [4]}, unread={production.key_of("b.npz"): written})
     rewritten = {production.key_of("b.npz"): "earlier"}
-    assert labels.read(store, key, path, {"input": [4]}, unread=rewritten)[0].rows == 100
+    assert delayed_labels.read(store, key, path, {"input": [4]}, unread=rewritten)[0].rows == 100
 
 
 def test_the_process_gets_no_token_and_leaves_nothing_behind(store, keeper, tmp_path, monkeypatch):
@@ -240,7 +240,10 @@ def test_closed_while_it_judges_it_ends_the_process_and_leaves_the_window_to_the
 def test_should_the_monitor_die_the_process_ends_with_its_input(store):
     setup = Setup(workload=production.workload().model_dump(mode="json"), store=store.uri)
     process = subprocess.Popen(
-        [sys.executable, "-m", "reprune.watch.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "reprune.drift.monitor.window_worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     process.stdin.write(setup.model_dump_json() + "\n")
     process.stdin.flush()

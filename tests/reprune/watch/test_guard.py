@@ -3,8 +3,8 @@
 import pytest
 
 from reprune.config.monitor import WatchPolicy
-from reprune.watch.guard import DAY_SECONDS, Request, recorded, refusal, waiting_seconds
-from reprune.watch.state import State
+from reprune.drift.monitor.cooldown import DAY_SECONDS, Request, recorded, refusal, waiting_seconds
+from reprune.drift.monitor.monitor_state import State
 
 HOUR = 3600.0
 POLICY = WatchPolicy(cooldown_hours=2, maximum_per_day=3)

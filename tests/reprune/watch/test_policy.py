@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reprune.config.monitor import WatchPolicy, windows_between_false_confirmations
-from reprune.drift.online import LONGEST, LOOKS
+from reprune.drift.sequential import LONGEST, LOOKS
 
 RATE, REFERENCES, WINDOWS = 0.05, 20_000, 40
 

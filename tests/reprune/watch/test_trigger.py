@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from reprune.config.monitor import WatchPolicy
+from reprune.drift.monitor.clock import SteadyClock
+from reprune.drift.monitor.cooldown import Request
+from reprune.drift.monitor.monitor_state import Keeper
+from reprune.drift.monitor.retrain_trigger import STARTING_SECONDS, Trigger
 from reprune.errors import StepError, StoreError
 from reprune.storage.uri import open_store
-from reprune.watch.clock import SteadyClock
-from reprune.watch.guard import Request
-from reprune.watch.state import Keeper
-from reprune.watch.trigger import STARTING_SECONDS, Trigger
 
 REQUEST = Request(source="alert", fingerprint="abc 2026", reason="a test")
 

@@ -7,11 +7,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from reprune.drift.monitor.clock import SteadyClock
+from reprune.drift.monitor.monitor_state import Keeper
+from reprune.drift.monitor.watcher import TRIES, Watcher
 from reprune.errors import IntegrityError
 from reprune.storage.uri import open_store
-from reprune.watch.clock import SteadyClock
-from reprune.watch.state import Keeper
-from reprune.watch.watcher import TRIES, Watcher
 from tests.monitoring import production
 
 
@@ -109,7 +109,7 @@ def test_a_window_that_ends_the_monitor_again_and_again_is_passed_over(store, ke
         raise SystemExit(137)
 
     with monkeypatch.context() as patched:
-        patched.setattr("reprune.watch.confined.Confined.judge", killed)
+        patched.setattr("reprune.drift.monitor.confined_process.Confined.judge", killed)
         for _ in range(TRIES):
             with pytest.raises(SystemExit):
                 list(Watcher(production.workload(), store, keeper, SteadyClock()).look())

@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from reprune.planning.sensitivity.cells import Cells
-from reprune.planning.sensitivity.looks import Looks
+from reprune.planning.sensitivity.adaptive_grid import Cells
 from reprune.planning.sensitivity.sampling import Sample
+from reprune.planning.sensitivity.sequential_sampling import Looks
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.importance import score
 from reprune.workloads.digits.model import ResNet

@@ -5,8 +5,8 @@ from torch import nn
 
 from reprune.data.model_io import call
 from reprune.errors import InputError
+from reprune.planning.sensitivity.analyze import analyze_sensitivity
 from reprune.planning.sensitivity.curves import Sensitivity
-from reprune.planning.sensitivity.measuring import analyze_sensitivity
 from reprune.pruning.graph.analyze import analyze
 from reprune.pruning.importance import score
 from reprune.pruning.prune import cut

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from reprune.planning.sensitivity.measuring import analyze_sensitivity
-from reprune.planning.sensitivity.memory import Memory, Reference
+from reprune.planning.sensitivity.analyze import analyze_sensitivity
+from reprune.planning.sensitivity.curve_cache import Memory, Reference
 from reprune.pruning.graph.analyze import analyze
 from reprune.storage.uri import open_store
 

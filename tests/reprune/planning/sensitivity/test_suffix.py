@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from reprune.planning.sensitivity.suffix import SuffixRunner
+from reprune.planning.sensitivity.suffix_runner import SuffixRunner
 from reprune.pruning.graph.analyze import analyze
 from reprune.workloads.digits.model import ResNet
 from reprune.workloads.stdlib_text.model import Transformer
