@@ -18,7 +18,7 @@ from typing import Any
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from reprune import textfile
+from reprune import text_files
 from reprune.drift.monitor.metrics import registry_of
 from reprune.drift.monitor.retrain_trigger import Answer
 from reprune.errors import InputError, RepruneError
@@ -66,7 +66,7 @@ class Token:
         """Return the token; empty where there is none."""
         if self._file is None:
             return self._given
-        return textfile.read(
+        return text_files.read(
             self._file, name=f"The webhook's token in {self._file}", remedy="Name a text file."
         ).strip()
 

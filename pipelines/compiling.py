@@ -7,10 +7,11 @@ from typing import Any
 from kfp import compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
-from reprune import digest, packing
+from reprune import hashing
 from reprune.config.workload import Workload
 from reprune.errors import InputError
 from reprune.pipelines import drift_over_log, files, recurring
+from reprune.steps import code_archive
 
 
 def compile_pipeline(
@@ -98,11 +99,11 @@ def _build(workload: Workload, store: str, image: str | None, log: str | None, s
                 f"Name {instead}; or put the file into the image and give its path there (docs/containers.md).",
             )
     if "code" in here:
-        workload = workload.replace(code=packing.pack(here["code"]))
+        workload = workload.replace(code=code_archive.pack(here["code"]))
     return recurring.build(workload, store=store, image=image, on_cluster=True)
 
 
 def _compile(pipeline: Any, path: Path) -> str:
     """Write a pipeline; returns the name of its version."""
     compiler.Compiler().compile(pipeline, str(path))
-    return f"{pipeline.name}-{digest.of_file(path)[:12]}"
+    return f"{pipeline.name}-{hashing.of_file(path)[:12]}"

@@ -7,12 +7,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from reprune import __version__, versions
+from reprune import __version__
 from reprune.config.workload import Workload
 from reprune.errors import InputError, StepError
 from reprune.events import WATCHER
 from reprune.pipelines import files
-from reprune.step import GRACE_SECONDS
+from reprune.steps import compatibility
+from reprune.steps.context import GRACE_SECONDS
 from reprune.steps.publish_metrics import PUSHGATEWAY
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Containers:
                     "`make images` builds reprune's own; `docker pull` fetches one from your registry.",
                 )
             version = present[name].labels.get(VERSION_LABEL, __version__)
-            if not versions.agree(version, __version__):
+            if not compatibility.agree(version, __version__):
                 raise InputError(
                     f"The image {name} has reprune {version}, and this is reprune {__version__}.",
                     "Build or name an image of the same version.",

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
-from reprune.custom_objects import CustomObjects
 from reprune.errors import ClusterError, InputError
+from reprune.steps.kubernetes import CustomObjects
 
 GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
 MODE = f"{GROUP}/deploymentMode"

@@ -17,7 +17,7 @@ from reprune.config.workload import Workload
 from reprune.events import VARIABLE, WATCHER, ask_to_stop
 from reprune.pipelines import drift_over_log, files, recurring
 from reprune.pipelines.containers import Containers
-from reprune.step import METRICS_FOLDER
+from reprune.steps.context import METRICS_FOLDER
 
 PROCESSES = local.SubprocessRunner(use_venv=False)
 

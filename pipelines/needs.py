@@ -5,13 +5,13 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from reprune import __version__, versions
+from reprune import __version__
 from reprune.config import cluster
 from reprune.config.cluster import Needs
 from reprune.config.target import Target
 from reprune.config.workload import Workload
 from reprune.errors import InputError
-from reprune.steps import train_job
+from reprune.steps import compatibility, kubeflow_trainjob
 
 CERTIFICATES = "/etc/reprune/certificates"
 ACCELERATED = ("CUDA", "Tensorrt", "ROCM", "MIGraphX", "CANN")
@@ -49,7 +49,7 @@ def prepare(
         InputError: See `apply`.
     """
     task.set_caching_options(False)
-    for name, value in {versions.PIPELINE: __version__, **(environment or {})}.items():
+    for name, value in {compatibility.PIPELINE: __version__, **(environment or {})}.items():
         task.set_env_variable(name, value)
     if on_cluster:
         apply(task, task.component_spec.name.replace("-", "_"), workload, target=target, image=image)
@@ -81,7 +81,7 @@ def apply(task: Any, step: str, workload: Workload, *, target: Target | None = N
     if chosen:
         task.set_container_image(chosen)
     if step == "train" and section.train_job:
-        task.set_env_variable(train_job.IMAGE, chosen or task.container_spec.image)
+        task.set_env_variable(kubeflow_trainjob.IMAGE, chosen or task.container_spec.image)
         needs = needs.model_copy(update=cluster.LOOKING_ON)
     _resources(task, needs)
     _place(task, needs)

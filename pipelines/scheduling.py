@@ -5,10 +5,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reprune.config.workload import Workload
-from reprune.cron import Cron
 from reprune.errors import ConflictError, InputError
 from reprune.pipelines.compiling import compile_pipeline
 from reprune.pipelines.server import Run, Schedule, Server, name_of
+from reprune.steps.cron import Cron
 
 NEW = "(new)"
 """Stands for the identifier of what a dry run only would create."""

@@ -14,7 +14,7 @@ import kfp_server_api
 import urllib3
 from pydantic import BaseModel
 
-from reprune import textfile
+from reprune import text_files
 from reprune.errors import ClusterError, InputError
 from reprune.pipelines.refusals import COOKIES, TOKEN, reason, refused
 
@@ -322,7 +322,7 @@ def _secret(variable: str) -> str | None:
 def _token_in(file: Path) -> str:
     """Return the token that a file holds now; a cluster writes a new one before the old expires."""
     name = f"the token in {file}"
-    return _for_header(textfile.read(file, name=name, remedy="Put the token in it, on one line."), name)
+    return _for_header(text_files.read(file, name=name, remedy="Put the token in it, on one line."), name)
 
 
 def _for_header(secret: str, origin: str) -> str:

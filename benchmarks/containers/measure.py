@@ -25,7 +25,7 @@ from reprune.components import readmes
 HERE = Path(__file__).parent
 WITHOUT_TORCH = {"benchmark", "publish_metrics", "rollback"}
 START = (
-    "import resource, kfp.dsl.executor_main, reprune.step, reprune.steps.{step}; "
+    "import resource, kfp.dsl.executor_main, reprune.steps.context, reprune.steps.{step}; "
     "used = resource.getrusage(resource.RUSAGE_SELF); print(used.ru_utime + used.ru_stime)"
 )
 

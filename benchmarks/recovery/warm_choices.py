@@ -38,7 +38,7 @@ from reprune.pruning.iterative.pruner import best_cells, first_batches
 from reprune.pruning.prune import cut
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.surgery import replay
-from reprune.steps.learning import mean_loss
+from reprune.steps.recovery import mean_loss
 from reprune.training.evaluation import losses, scores
 from reprune.training.trainer import Settings, seed_everything
 from reprune.training.workload_training import learn

@@ -22,7 +22,7 @@ import yaml
 import benchmarks
 from benchmarks.records import Records
 from reprune.config import loading
-from reprune.step import read_records
+from reprune.steps.context import read_records
 from reprune.storage.uri import open_store
 
 HERE = Path(__file__).resolve().parent

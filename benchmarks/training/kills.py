@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.training import killable_process
-from reprune import digest
+from reprune import hashing
 from reprune.config.loading import load
 from reprune.data import tasks
 from reprune.data.datasets import Data
@@ -57,7 +57,7 @@ def train(store, epochs, report):
     )
     raw = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
     losses = [epoch.loss for epoch in history.epochs]
-    return {"weights_sha256": digest.of_bytes(raw), "losses_sha256": digest.of_json(losses)}
+    return {"weights_sha256": hashing.of_bytes(raw), "losses_sha256": hashing.of_json(losses)}
 
 
 def main():

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.training import killable_process
-from reprune import digest
+from reprune import hashing
 from reprune.config import loading
 from reprune.data import tasks
 from reprune.data.datasets import Data
@@ -129,9 +129,9 @@ def prune(problem, store, report):
     """
     outcome = problem.prune(store, lambda *values: report([*values, time.process_time()]))
     raw = b"".join(tensor.numpy().tobytes() for tensor in outcome.model.state_dict().values())
-    rounds = digest.of_json([it.model_dump() for it in outcome.rounds])
-    recipe = digest.of_json(outcome.recipe.to_json())
-    return {"weights_sha256": digest.of_bytes(raw), "recipe_sha256": recipe, "rounds_sha256": rounds}
+    rounds = hashing.of_json([it.model_dump() for it in outcome.rounds])
+    recipe = hashing.of_json(outcome.recipe.to_json())
+    return {"weights_sha256": hashing.of_bytes(raw), "recipe_sha256": recipe, "rounds_sha256": rounds}
 
 
 def main():

@@ -19,7 +19,7 @@ from unittest.mock import patch
 import safetensors.torch
 import torch
 
-from reprune import digest
+from reprune import hashing
 from reprune.config.loading import load
 from reprune.data import tasks
 from reprune.data.datasets import Data
@@ -90,7 +90,7 @@ class Copying(Checkpoints):
         metadata = {"state": json.dumps(state), "owner": json.dumps(self._owner), "name": name}
         payload = safetensors.torch.save(tensors, metadata=metadata)
         generations = self._generations(name)
-        self._store.put(self._key(name, generations[-1] + 1), digest.of_bytes(payload).encode() + b"\n" + payload)
+        self._store.put(self._key(name, generations[-1] + 1), hashing.of_bytes(payload).encode() + b"\n" + payload)
         for old in generations[:-1]:
             self._store.delete(self._key(name, old))
 

@@ -26,8 +26,8 @@ def analyze_sensitivity(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import analyze_sensitivity as work
+    from reprune.steps.context import Step
 
     with Step("analyze_sensitivity", workload=workload, store=store, run=run) as step:
         work.run(step, dense=Path(dense.path), sensitivity=Path(sensitivity.path), report=Path(report.path))

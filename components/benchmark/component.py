@@ -30,8 +30,8 @@ def benchmark(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import benchmark as work
+    from reprune.steps.context import Step
 
     with Step("benchmark", workload=workload, store=store, run=run) as step:
         return work.run(step, exported=Path(exported.path), report=Path(report.path), target=target)

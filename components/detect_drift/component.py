@@ -28,8 +28,8 @@ def detect_drift(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import detect_drift as work
+    from reprune.steps.context import Step
 
     with Step("detect_drift", workload=workload, store=store, run=run) as step:
         return work.run(step, report=Path(report.path), trigger=trigger)

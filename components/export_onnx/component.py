@@ -26,8 +26,8 @@ def export_onnx(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import export_onnx as work
+    from reprune.steps.context import Step
 
     with Step("export_onnx", workload=workload, store=store, run=run) as step:
         work.run(

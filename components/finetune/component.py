@@ -26,8 +26,8 @@ def finetune(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import finetune as work
+    from reprune.steps.context import Step
 
     with Step("finetune", workload=workload, store=store, run=run) as step:
         work.run(

@@ -32,8 +32,8 @@ def gate(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import gate as work
+    from reprune.steps.context import Step
 
     with Step("gate", workload=workload, store=store, run=run) as step:
         return work.run(

@@ -29,8 +29,8 @@ def judge_shards(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import judge_shards as work
+    from reprune.steps.context import Step
 
     with Step("judge_shards", workload=workload, store=store, run=run) as step:
         return work.run(step, log=log, parts=parts, report=Path(report.path))

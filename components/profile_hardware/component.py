@@ -30,8 +30,8 @@ def profile_hardware(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import profile_hardware as work
+    from reprune.steps.context import Step
 
     with Step("profile_hardware", workload=workload, store=store, run=run) as step:
         return work.run(step, dense=Path(dense.path), report=Path(report.path), target=target)

@@ -32,8 +32,8 @@ def promote(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import promote as work
+    from reprune.steps.context import Step
 
     with Step("promote", workload=workload, store=store, run=run) as step:
         return work.run(

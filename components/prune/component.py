@@ -32,8 +32,8 @@ def prune(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import prune as work
+    from reprune.steps.context import Step
 
     with Step("prune", workload=workload, store=store, run=run) as step:
         work.run(

@@ -25,8 +25,8 @@ def publish_metrics(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import publish_metrics as work
+    from reprune.steps.context import Step
 
     with Step("publish_metrics", workload=workload, store=store, run=run) as step:
         work.run(step, metrics=Path(metrics.path), state=status.state, error=status.error_message)

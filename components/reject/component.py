@@ -20,8 +20,8 @@ def reject(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import reject as work
+    from reprune.steps.context import Step
 
     with Step("reject", workload=workload, store=store, run=run) as step:
         work.run(step, verdict=Path(verdict.path))

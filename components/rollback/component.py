@@ -23,8 +23,8 @@ def rollback(
     Returns:
         The version of the champion.
     """
-    from reprune.step import Step
     from reprune.steps import rollback as work
+    from reprune.steps.context import Step
 
     with Step("rollback", workload=workload, store=store, run=run) as step:
         return work.run(step, reason=reason, to=to)

@@ -21,8 +21,8 @@ def summarize_shard(workload: str, store: str, run: str, log: str, shard: int, s
     Returns:
         Key in the store of the summary; empty where no file is left for this shard.
     """
-    from reprune.step import Step
     from reprune.steps import summarize_shard as work
+    from reprune.steps.context import Step
 
     with Step("summarize_shard", workload=workload, store=store, run=run) as step:
         return work.run(step, log=log, shard=shard, of=shards)

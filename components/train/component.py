@@ -26,8 +26,8 @@ def train(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import train as work
+    from reprune.steps.context import Step
 
     with Step("train", workload=workload, store=store, run=run) as step:
         work.run(step, validation=Path(validation.path), dense=Path(dense.path), report=Path(report.path))

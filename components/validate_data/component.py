@@ -25,8 +25,8 @@ def validate_data(
     """
     from pathlib import Path
 
-    from reprune.step import Step
     from reprune.steps import validate_data as work
+    from reprune.steps.context import Step
 
     with Step("validate_data", workload=workload, store=store, run=run) as step:
         work.run(step, validation=Path(validation.path), report=Path(report.path))

@@ -75,10 +75,10 @@ def _show(console: "Console", advice: "Advice") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from reprune import words
+    from reprune import formatting
 
     low, high = advice.control
-    console.print(f"[bold]{advice.target}[/bold], dense {words.seconds(advice.dense_seconds)}", soft_wrap=True)
+    console.print(f"[bold]{advice.target}[/bold], dense {formatting.seconds(advice.dense_seconds)}", soft_wrap=True)
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for heading in ("method", "what was tried"):
         table.add_column(heading, overflow="fold")
@@ -86,13 +86,13 @@ def _show(console: "Console", advice: "Advice") -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("finding", overflow="fold")
     for row in advice.rows:
-        ratio = "–" if row.latency_ratio is None else words.times(row.latency_ratio)
-        size = "–" if row.size_ratio is None else words.times(row.size_ratio)
+        ratio = "–" if row.latency_ratio is None else formatting.times(row.latency_ratio)
+        size = "–" if row.size_ratio is None else formatting.times(row.size_ratio)
         table.add_row(row.method, row.effect, Text(ratio, style="green" if row.faster else ""), size, Text(row.reason))
     console.print(table)
     console.print(f"  [dim]control: dense against itself {low:.2f} – {high:.2f}[/dim]")
     expected = advice.expected_ratio
-    gain = "" if expected is None else f", {words.times(expected)} of the dense latency as measured"
+    gain = "" if expected is None else f", {formatting.times(expected)} of the dense latency as measured"
     console.print(Text("  advice: ", style="bold") + Text(f"{advice.answer}{gain}", style="bold green"), soft_wrap=True)
     for reason in advice.reasons:
         console.print(Text(f"    {reason}"), soft_wrap=True)

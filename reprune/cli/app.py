@@ -20,7 +20,7 @@ from reprune.cli import (
     registry,
     run,
     serving,
-    stopping,
+    signals,
     workload,
 )
 from reprune.errors import InputError, RepruneError
@@ -69,7 +69,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line; every error that reprune raises on purpose is a message and an exit code."""
-    stopping.listen()
+    signals.listen()
     try:
         app()
     except RepruneError as error:

@@ -158,7 +158,7 @@ def _show(console: "Console", measured: "Benchmark") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from reprune import words
+    from reprune import formatting
     from reprune.inference.latency.benchmark import CONTROL
 
     table = Table(box=None, padding=(0, 1), header_style="dim")
@@ -166,21 +166,21 @@ def _show(console: "Console", measured: "Benchmark") -> None:
     for heading in ("p50", "p95", "p99", "examples/s", "memory", "cold start", "size", "latency ratio"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, it in measured.models.items():
-        peak = "unknown" if it.peak_memory_bytes is None else words.size(it.peak_memory_bytes)
+        peak = "unknown" if it.peak_memory_bytes is None else formatting.size(it.peak_memory_bytes)
         ratio = it.latency_ratio
         table.add_row(
             Text("first again" if name == CONTROL else name),
             *(
-                _with_interval(words.seconds(at.value), words.seconds_interval(at.value, at.low, at.high))
+                _with_interval(formatting.seconds(at.value), formatting.seconds_interval(at.value, at.low, at.high))
                 for at in (it.p50_seconds, it.p95_seconds, it.p99_seconds)
             ),
             f"{it.throughput:,.0f}",
             peak,
-            words.seconds(it.cold_start_seconds),
-            words.size(it.size_bytes),
+            formatting.seconds(it.cold_start_seconds),
+            formatting.size(it.size_bytes),
             "1"
             if name == measured.baseline
-            else _with_interval(words.times(ratio.value), f"{ratio.low:.2f} – {ratio.high:.2f}"),
+            else _with_interval(formatting.times(ratio.value), f"{ratio.low:.2f} – {ratio.high:.2f}"),
             style="dim" if name == CONTROL else "",
         )
     console.print(f"[bold]{measured.target.label()}[/bold] on {measured.machine.cpu_model}", soft_wrap=True)
@@ -192,7 +192,7 @@ def _show(console: "Console", measured: "Benchmark") -> None:
             console.print(Text(f"  {name}: ") + Text(measured.finding(name), style=style), soft_wrap=True)
     console.print(
         f"  [dim]control: {measured.baseline} against itself {noise.value:.2f}x ({noise.low:.2f} – {noise.high:.2f}); "
-        f"{measured.rounds:,} rounds in {words.count(measured.sessions, 'session')}[/dim]",
+        f"{measured.rounds:,} rounds in {formatting.count(measured.sessions, 'session')}[/dim]",
         soft_wrap=True,
     )
     terminal.warn(console, measured.load.warning())

@@ -93,7 +93,7 @@ def schedule(
     """
     from datetime import UTC, datetime
 
-    from reprune import cron as crons
+    from reprune.steps import cron as crons
 
     parsed = crons.parse(cron)
     from reprune.pipelines import scheduling

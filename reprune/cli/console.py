@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reprune.events import Reader
-from reprune.words import clock
+from reprune.formatting import clock
 
 POLL_SECONDS = 0.2
 NAME_WIDTH = 22

@@ -196,7 +196,7 @@ def _log(name: str, log: str, shards: int, rate: float | None, watch: list[str] 
     from reprune.drift.drift_report import DriftReport
     from reprune.inference.champion import champion
     from reprune.pipelines import local
-    from reprune.step import read_records
+    from reprune.steps.context import read_records
     from reprune.storage.uri import open_store
 
     loaded = loading.load(name)

@@ -185,7 +185,7 @@ def _show(console: "Console", analysis: "Analysis", cost: "Counts", inputs: str)
     from rich.table import Table
     from rich.text import Text
 
-    from reprune import words
+    from reprune import formatting
     from reprune.pruning.shortfall import held_back, missed
     from reprune.pruning.summary_table import amount
 
@@ -205,7 +205,7 @@ def _show(console: "Console", analysis: "Analysis", cost: "Counts", inputs: str)
             more = f" and {len(names) - 4} more" if len(names) > 4 else ""
             console.print(Text("  ") + Text(reason) + Text(f"\n    {', '.join(names[:4])}{more}", style="dim"))
     console.print(
-        f"\n{words.count(len(analysis.groups), 'group')}, {cost.parameters:,} parameters "
+        f"\n{formatting.count(len(analysis.groups), 'group')}, {cost.parameters:,} parameters "
         f"({cost.prunable:.0%} in some group), {amount(cost.macs)} MACs on {inputs}"
     )
     if missed(1.0, cost.prunable):

@@ -232,7 +232,7 @@ def _show_curves(console: "Console", curves: "Sensitivity") -> None:
 
 
 def _show_plan(console: "Console", made: "Plan", *, accuracy_drop: float) -> None:
-    from reprune import words
+    from reprune import formatting
 
     console.print(_costs(made))
     console.print(_widths(made))
@@ -240,13 +240,13 @@ def _show_plan(console: "Console", made: "Plan", *, accuracy_drop: float) -> Non
     console.print(
         f"  {kept:,} of {dense:,} cells kept ({kept / dense:.0%}); predicted rise of the loss "
         f"{made.predicted_loss:.3f} before any recovery. Whether accuracy drops by no more than "
-        f"{words.points(accuracy_drop)} points is for the gate to say, after recovery.",
+        f"{formatting.points(accuracy_drop)} points is for the gate to say, after recovery.",
         soft_wrap=True,
     )
     if made.rounds:
         console.print(
-            f"  {words.count(len(made.rounds), 'round')} of measuring and correcting; the first prediction was off by "
-            f"{made.prediction_error:.0%}",
+            f"  {formatting.count(len(made.rounds), 'round')} of measuring and correcting; the first prediction "
+            f"was off by {made.prediction_error:.0%}",
             soft_wrap=True,
         )
     if made.alternatives:
@@ -264,19 +264,19 @@ def _table(*headings: str) -> Any:
 
 
 def _costs(made: "Plan") -> Any:
-    from reprune import words
+    from reprune import formatting
 
     table = _table("", "dense", "budget", "predicted", "measured", "ratio")
     measured = made.measured_latency_seconds or (None,) * len(made.targets)
     columns = (made.targets, made.dense_seconds, made.budget_seconds, made.predicted_latency_seconds, measured)
     for target, dense, budget, predicted, taken in zip(*columns, strict=True):
-        shown = "–" if taken is None else words.seconds(taken)
-        times = map(words.seconds, (dense, budget, predicted))
-        table.add_row(target, *times, shown, f"[bold]{words.times((taken or predicted) / dense)}[/bold]")
+        shown = "–" if taken is None else formatting.seconds(taken)
+        times = map(formatting.seconds, (dense, budget, predicted))
+        table.add_row(target, *times, shown, f"[bold]{formatting.times((taken or predicted) / dense)}[/bold]")
     if made.size_bytes is not None and made.dense_size_bytes is not None:
-        allowed = "–" if made.size_budget_bytes is None else words.size(made.size_budget_bytes)
-        sizes = (words.size(made.dense_size_bytes), allowed, words.size(made.size_bytes), "–")
-        table.add_row("size", *sizes, words.times(made.size_bytes / made.dense_size_bytes))
+        allowed = "–" if made.size_budget_bytes is None else formatting.size(made.size_budget_bytes)
+        sizes = (formatting.size(made.dense_size_bytes), allowed, formatting.size(made.size_bytes), "–")
+        table.add_row("size", *sizes, formatting.times(made.size_bytes / made.dense_size_bytes))
     return table
 
 
@@ -292,17 +292,17 @@ def _widths(made: "Plan") -> Any:
 
 
 def _alternatives(made: "Plan") -> Any:
-    from reprune import words
+    from reprune import formatting
 
     table = _table("instead", "latency", "measured", "rise of loss", "size")
 
     def ratio(seconds: tuple[float, ...] | None) -> str:
         if seconds is None:
             return "–"
-        return words.times(max(taken / dense for taken, dense in zip(seconds, made.dense_seconds, strict=True)))
+        return formatting.times(max(taken / dense for taken, dense in zip(seconds, made.dense_seconds, strict=True)))
 
     for it in made.alternatives[:: max(len(made.alternatives) // 8, 1)]:
-        size = "–" if it.size_bytes is None else words.size(it.size_bytes)
+        size = "–" if it.size_bytes is None else formatting.size(it.size_bytes)
         table.add_row("", ratio(it.predicted_latency_seconds), ratio(it.measured_latency_seconds),
-                      words.plain(it.predicted_loss), size)  # fmt: skip
+                      formatting.plain(it.predicted_loss), size)  # fmt: skip
     return table

@@ -109,7 +109,7 @@ def _show(console: "Console", found: "Profiled") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from reprune import words
+    from reprune import formatting
     from reprune.inference.latency.profile_summary import by_kind, summarize
 
     table = Table(box=None, padding=(0, 1), header_style="dim")
@@ -121,8 +121,8 @@ def _show(console: "Console", found: "Profiled") -> None:
         table.add_row(
             Text(it.operator),
             f"{it.in_width} → {it.out_width}",
-            words.seconds(it.seconds),
-            words.seconds(it.fixed_seconds),
+            formatting.seconds(it.seconds),
+            formatting.seconds(it.fixed_seconds),
             str(it.input.block),
             str(it.output.block),
             f"{found.reused[it.operator]:,}",
@@ -140,7 +140,7 @@ def _show(console: "Console", found: "Profiled") -> None:
     known, new = sum(found.reused.values()), sum(found.measured.values())
     console.print(
         f"  {known + new:,} latencies, {known:,} of them known, {new:,} measured in {found.seconds:.1f} s; "
-        f"a call costs {words.seconds(found.table.overhead_seconds)}"
+        f"a call costs {formatting.seconds(found.table.overhead_seconds)}"
     )
     console.print(Text(f"  kept as {found.key}", style="dim"), soft_wrap=True)
     terminal.warn(console, found.discarded)

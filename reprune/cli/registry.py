@@ -285,6 +285,6 @@ def _moment(iso: str) -> str:
 
 
 def _size(size_bytes: int) -> str:
-    from reprune.words import size
+    from reprune.formatting import size
 
     return size(size_bytes)

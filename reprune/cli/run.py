@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from reprune.cli import stopping, terminal
+from reprune.cli import signals, terminal
 from reprune.cli.options import DEFAULT_STORE, EndpointOption, StoreOption, use_endpoint
 from reprune.errors import InputError, StepError
 
@@ -104,12 +104,12 @@ def run(
     seconds = time.perf_counter() - started
     if watch.failure:
         raise_failure(watch.failure, log)
-    from reprune import outcome
     from reprune.cli import summary
-    from reprune.step import read_records
+    from reprune.steps import run_outcome
+    from reprune.steps.context import read_records
 
     records = read_records(opened, loaded.name, run_id) if run_id else {}
-    ended = outcome.read(records)
+    ended = run_outcome.read(records)
     if ended.kind == "failed":
         raise not_started(log)
     if as_json:
@@ -117,7 +117,7 @@ def run(
     else:
         summary.show(console, loaded, run_id, ended, records, store=opened)
         _show_time(console, seconds, watch.work_seconds, log)
-    raise typer.Exit(outcome.EXIT_CODES[ended.kind])
+    raise typer.Exit(run_outcome.EXIT_CODES[ended.kind])
 
 
 def _pipeline(
@@ -148,9 +148,9 @@ def execute(
     watch = Watch(Reader(scratch.events), console)
     try:
         with watch:
-            stopping.check()
+            signals.check()
             pipeline(scratch)
-            stopping.check()
+            signals.check()
     except SystemExit:  # Ctrl-C, SIGTERM
         console.print(
             f"Interrupted. What was finished is kept: the same command goes on from there. Log: {scratch.log}"
@@ -196,7 +196,7 @@ def _last_error(log: Path) -> str:
 
 
 def _show_time(console: "Console", seconds: float, work: float, log: Path) -> None:
-    from reprune.words import clock
+    from reprune.formatting import clock
 
     outside = max(seconds - work, 0.0)
     console.print(

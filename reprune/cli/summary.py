@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from reprune import words
-from reprune.outcome import Outcome
-from reprune.step import record_prefix
+from reprune import formatting
+from reprune.steps.context import record_prefix
+from reprune.steps.run_outcome import Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,11 +76,11 @@ def show_comparison(console: "Console", rows: list[dict[str, Any]]) -> None:
         low, high = row["accuracy_interval"]
         table.add_row(
             f"[bold]{row['model']}[/bold]",
-            f"{words.score(row['accuracy'])} [dim]({words.score(low)} – {words.score(high)})[/dim]",
+            f"{formatting.score(row['accuracy'])} [dim]({formatting.score(low)} – {formatting.score(high)})[/dim]",
             f"{row['parameters']:,}",
-            words.size(row["size_bytes"]),
-            words.seconds(row["p50_seconds"]),
-            words.seconds(row["p95_seconds"]),
+            formatting.size(row["size_bytes"]),
+            formatting.seconds(row["p50_seconds"]),
+            formatting.seconds(row["p95_seconds"]),
         )
     console.print(table)
     pruned = rows[-1]

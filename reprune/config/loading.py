@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from reprune import textfile
+from reprune import text_files
 from reprune.config.validation_errors import validated
 from reprune.config.workload import ENTRY_POINT, Evaluation, Workload
 from reprune.errors import InputError
@@ -58,7 +58,7 @@ def parse(raw: Any, *, origin: str) -> Workload:
 def _raw(reference: str) -> Any:
     if reference in shipped():
         text = (resources.files(SHIPPED) / reference.replace("-", "_") / "workload.yaml").read_text()
-        return textfile.parse_yaml(text, reference)
+        return text_files.parse_yaml(text, reference)
     if not os.path.isfile(reference):
         guess = difflib.get_close_matches(reference, shipped(), n=1)
         hint = f"did you mean {guess[0]}? Otherwise " if guess else ""
@@ -66,7 +66,7 @@ def _raw(reference: str) -> Any:
             f"There is no workload {reference!r}: it is neither a file nor one of {', '.join(shipped())}.",
             f"{hint}name a YAML file; `reprune init` writes one to start from.",
         )
-    raw = textfile.read_yaml(reference)
+    raw = text_files.read_yaml(reference)
     if isinstance(raw, dict):
         folder = Path(reference).resolve().parent
         raw["code"] = _absolute(folder, str(raw.get("code") or "."))
@@ -84,7 +84,7 @@ def _suite(folder: Path, split: str, suite: Any) -> Any:
     if not isinstance(suite, str):
         return suite
     path = folder / suite
-    return textfile.read_json(
+    return text_files.read_json(
         path,
         name=f"expectations.{split}: {path}",
         remedy="Name a JSON file; `reprune expectations` writes one for each split.",

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, Subset
 
-from reprune import digest
+from reprune import hashing
 from reprune.config.workload import Workload
 from reprune.data import signals
 from reprune.data.datasets import Data, iter_batches
@@ -61,4 +61,4 @@ def freeze_reference(workload: Workload, model: Path) -> Reference:
         seed=workload.seed,
         name="validation and test",
     )
-    return Reference(frozen, digest.of_file(model))
+    return Reference(frozen, hashing.of_file(model))

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from reprune import digest
+from reprune import hashing
 from reprune.drift.features import Column, Sample
 from reprune.errors import IntegrityError
 
@@ -75,7 +75,7 @@ class Reference:
 
     def belongs_to(self, model: Path) -> None:
         """Raise IntegrityError unless the predictions are of this very ONNX file."""
-        found = digest.of_file(model)
+        found = hashing.of_file(model)
         if found != self.model_sha256:
             raise IntegrityError(
                 f"The drift reference is of model {self.model_sha256[:12]}…, not of {model} ({found[:12]}…).",

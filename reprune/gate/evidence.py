@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reprune import digest
+from reprune import hashing
 from reprune.config import entry_points
 from reprune.config.workload import Evaluation
 from reprune.data import scoring
@@ -123,7 +123,7 @@ def collect(
         answers=answers,
         disagreements=runner.gallery.worst(),
         size_bytes={name: _size(path) for name, path in paths.items()},
-        sha256={name: digest.of_file(path) for name, path in paths.items()},
+        sha256={name: hashing.of_file(path) for name, path in paths.items()},
         benchmarks=tuple(benchmarks),
         parity=parity,
         probe=serving_probe.probe(paths[CANDIDATE], target, recording=recording, examples=runner.first),

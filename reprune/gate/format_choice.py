@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reprune import words
+from reprune import formatting
 from reprune.gate.predictions import CANDIDATE, FLOAT
 from reprune.inference.latency.benchmark import Benchmark
 from reprune.inference.latency.bootstrap import Estimate, quotient
@@ -40,7 +40,8 @@ def pays(benchmarks: Sequence[Benchmark], name: str) -> tuple[bool, str]:
     slower = [(run, ratio) for run, ratio in found if ratio.high >= run.noise.low]
     run, ratio = max(slower or found, key=lambda it: it[1].value)
     gain = ratio.inverse()
-    said = f"{words.times(gain.value)} ({words.times(gain.low)} to {words.times(gain.high)}) as fast as float"
+    interval = f"{formatting.times(gain.low)} to {formatting.times(gain.high)}"
+    said = f"{formatting.times(gain.value)} ({interval}) as fast as float"
     said += f" on {run.target.label()}"
     if slower:
         return False, f"float is served: {name} is {said}, which is no gain that can be told"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reprune import words
+from reprune import formatting
 from reprune.config.limits import LatencyLimit, Limit
 from reprune.planning.knapsack import InfeasibleError, Solution
 
@@ -62,11 +62,13 @@ def explain(closest: Solution, *, latency: Reached, size: Reached | None, target
     wanted += [f"size {size.nearest()}"] if size is not None and size.excess > 1 else []
     where = " on every target" if len(targets) > 1 else ""
     reached = ", ".join(
-        f"{words.seconds(seconds)} of {words.seconds(dense)}"
+        f"{formatting.seconds(seconds)} of {formatting.seconds(dense)}"
         for seconds, dense in zip(latency.needed, latency.dense, strict=True)
     )
     remedy = f"The nearest that can be held{where} is {' with '.join(wanted)} ({reached}"
-    remedy += "" if size is None else f", {words.size(float(size.needed[0]))} of {words.size(float(size.dense[0]))}"
+    remedy += (
+        "" if size is None else f", {formatting.size(float(size.needed[0]))} of {formatting.size(float(size.dense[0]))}"
+    )
     return InfeasibleError(message, f"{remedy}): allow that, or start from a smaller model.", closest)
 
 

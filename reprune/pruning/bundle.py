@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import nn
 
-from reprune import digest, textfile
+from reprune import hashing, text_files
 from reprune.errors import InputError, IntegrityError, first_line
 from reprune.pruning import masks as sparsity
 from reprune.pruning.bundle_allowlist import Allowlist
@@ -64,7 +64,7 @@ class Description(BaseModel):
             InputError: The folder is not a bundle that this version of reprune can read.
         """
         remedy = "Name a folder written by reprune.save."
-        raw = textfile.read_json(folder / DESCRIPTION, name=f"{folder} is not a bundle: {DESCRIPTION}", remedy=remedy)
+        raw = text_files.read_json(folder / DESCRIPTION, name=f"{folder} is not a bundle: {DESCRIPTION}", remedy=remedy)
         found = raw.get("format") if isinstance(raw, dict) else None
         if found != FORMAT:
             raise InputError(f"{folder} is not a bundle of format {FORMAT}: its format is {found!r:.40}.", remedy)
@@ -129,7 +129,7 @@ def save(
         arguments=made_by.arguments,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         lineage=lineage,
-        files={name: digest.of_file(folder / name) for name in written},
+        files={name: hashing.of_file(folder / name) for name in written},
     )
     (folder / DESCRIPTION).write_text(description.model_dump_json(indent=2))
     return description
@@ -191,7 +191,7 @@ def verify(folder: Path, description: Description) -> None:
             raise IntegrityError(f"{folder} names the file {name!r} outside itself.", "Do not use this bundle.")
         if not (folder / name).is_file():
             raise IntegrityError(f"{folder} lacks its file {name}.", "Fetch the bundle again.")
-        found = digest.of_file(folder / name)
+        found = hashing.of_file(folder / name)
         if found != expected:
             raise IntegrityError(
                 f"{folder / name} is damaged: its sha256 is {found[:12]}…, the bundle says {expected[:12]}….",

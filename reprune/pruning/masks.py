@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from reprune import words
+from reprune import formatting
 from reprune.errors import PruningError
 from reprune.pruning.graph.capture import tensors_of
 from reprune.pruning.shortfall import enforce, missed
@@ -72,7 +72,7 @@ def check_reached(masks: Masks, scores: Mapping[str, Tensor], asked: float, *, s
     shown = ", ".join(f"{name} {list(scores[name].shape)}" for name in untouched[:3])
     shown += f" and {len(untouched) - 3} more" if len(untouched) > 3 else ""
     why = (
-        f"{words.count(len(untouched), 'tensor')} of {len(scores)} lose none: {shown}"
+        f"{formatting.count(len(untouched), 'tensor')} of {len(scores)} lose none: {shown}"
         if scores
         else "no weight is scored"
     )

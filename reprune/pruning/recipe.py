@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
-from reprune import textfile
+from reprune import text_files
 from reprune.errors import InputError, PruningError, first_line
 from reprune.pruning.graph.capture import tensors_of
 
@@ -85,7 +85,7 @@ class Recipe(BaseModel):
             PruningError: The file is not a recipe that this version of reprune can read.
         """
         try:
-            return cls.model_validate_json(textfile.read(path))
+            return cls.model_validate_json(text_files.read(path))
         except (InputError, ValidationError) as error:
             raise PruningError(
                 f"{path} is not a recipe of format {FORMAT}: {first_line(error)}.",

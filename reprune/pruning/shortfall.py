@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
-from reprune import words
+from reprune import formatting
 from reprune.errors import PruningError, RepruneWarning
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.counts import counts
@@ -56,7 +56,7 @@ class Asked:
         """
         if self.ratio is None:
             asked, found = float(removed_cells(analysis, self.widths)), float(removed_cells(analysis, kept))
-            said = f"remove {asked:.0f} cells of {words.count(len(self.widths), 'group')}, and removes {found:.0f}"
+            said = f"remove {asked:.0f} cells of {formatting.count(len(self.widths), 'group')}, and removes {found:.0f}"
         elif self.ranked:
             asked, found = self.ratio, ranked_share(analysis, kept)
             said = f"remove {asked:.1%} of all cells, and removes {found:.1%} with those that stay whole counted in"
@@ -70,14 +70,14 @@ class Asked:
 
     def _narrow(self, analysis: Analysis, kept: Mapping[str, int], failed: Mapping[str, str]) -> list[str]:
         """Return what keeps groups whole that could be cut."""
-        said = [f"{words.count(len(failed), 'group')} failed at the width: {r}" for r in list(failed.values())[:1]]
+        said = [f"{formatting.count(len(failed), 'group')} failed at the width: {r}" for r in list(failed.values())[:1]]
         whole = [group for group in analysis.groups if group.name not in kept and group.name not in failed]
         few = [group for group in whole if self.widths.get(group.name) == group.width]
         if few and self.ratio and not self.ranked:
-            said.append(f"{words.count(len(few), 'group')} with too few cells to lose one at this ratio")
+            said.append(f"{formatting.count(len(few), 'group')} with too few cells to lose one at this ratio")
         if up := [group for group in whole if self.widths.get(group.name, group.width) < group.width]:
             multiple = f"round_to={self.round_to}" if self.round_to else "the multiple that a kernel needs"
-            said.append(f"{multiple}, which keeps {words.count(len(up), 'group')} whole")
+            said.append(f"{multiple}, which keeps {formatting.count(len(up), 'group')} whole")
         return said
 
 
@@ -156,7 +156,7 @@ def held_back(analysis: Analysis, more: Iterable[str] = ()) -> str:
     said = [
         f"{reason}{cause.places()}, {share(cause):.0%} of the parameters)" for reason, cause in ordered[:MOST_CAUSES]
     ]
-    said += [f"{words.count(len(ordered) - MOST_CAUSES, 'more reason')}"] if len(ordered) > MOST_CAUSES else []
+    said += [f"{formatting.count(len(ordered) - MOST_CAUSES, 'more reason')}"] if len(ordered) > MOST_CAUSES else []
     return "; ".join([*more, *said]) or "no dimension of any parameter may go"
 
 
@@ -169,5 +169,7 @@ class _Cause:
 
     def places(self) -> str:
         shown, rest = ", ".join(f"'{module}'" for module in self.modules[:3]), len(self.modules) - 3
-        where = (f" in {shown}" if shown else "") + (f" and {words.count(rest, 'more module')}" if rest > 0 else "")
-        return f"{where} ({words.count(len(self.dimensions), 'dimension')} such as {self.dimensions[0]}"
+        where = (f" in {shown}" if shown else "") + (
+            f" and {formatting.count(rest, 'more module')}" if rest > 0 else ""
+        )
+        return f"{where} ({formatting.count(len(self.dimensions), 'dimension')} such as {self.dimensions[0]}"

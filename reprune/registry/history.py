@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from reprune import digest
+from reprune import hashing
 from reprune.errors import IntegrityError
 
 FORMAT = 1
@@ -190,4 +190,4 @@ class History(BaseModel):
 
 
 def _digest(version: int, moves: Any) -> str:
-    return digest.of_json(moves if version == FORMAT else {"format": version, "moves": moves})
+    return hashing.of_json(moves if version == FORMAT else {"format": version, "moves": moves})

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from reprune import digest
+from reprune import hashing
 from reprune.errors import InputError, IntegrityError
 from reprune.storage import keys
 
@@ -70,7 +70,7 @@ class Version(BaseModel):
     @classmethod
     def of(cls, manifest: Manifest) -> "Version":
         """Name a manifest by its digest."""
-        return cls(id=digest.of_bytes(manifest.canonical()), manifest=manifest)
+        return cls(id=hashing.of_bytes(manifest.canonical()), manifest=manifest)
 
     @classmethod
     def read(cls, version_id: str, stored: bytes, *, where: str) -> "Version":
@@ -84,7 +84,7 @@ class Version(BaseModel):
         Raises:
             IntegrityError: It is not what its identifier says, or of a format to come.
         """
-        found = digest.of_bytes(stored)
+        found = hashing.of_bytes(stored)
         if found != version_id:
             raise IntegrityError(
                 f"{where} is damaged: its sha256 is {found}, expected {version_id}.",

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from reprune import digest
+from reprune import hashing
 from reprune.errors import InputError, IntegrityError
 from reprune.registry.manifest import File, Manifest, Version
 from reprune.registry.version_copies import AFTER, ID, MANIFEST, Copies
@@ -205,7 +205,7 @@ class Versions(Copies):
 
 def _describe(folder: Path, path: str) -> File:
     try:
-        return File(path=path, size_bytes=(folder / path).stat().st_size, sha256=digest.of_file(folder / path))
+        return File(path=path, size_bytes=(folder / path).stat().st_size, sha256=hashing.of_file(folder / path))
     except ValueError:  # pydantic's, from a name that no store can have
         raise InputError(
             f"{path!r} in {folder} cannot be published.", "Rename it; hidden files cannot be stored."

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from reprune import words
+from reprune import formatting
 from reprune.config.target import Machine
 from reprune.inference.latency.benchmark import CONTROL, Benchmark
 from reprune.inference.latency.bootstrap import Estimate, Recording
@@ -57,19 +57,19 @@ def _row(name: str, measured: Benchmark) -> list[Cell]:
     ratio = timing.latency_ratio
     return [
         Cell(f"{measured.baseline} again (control)" if name == CONTROL else name),
-        *(Cell(words.seconds(it.value), detail=_interval(it)) for it in quantiles),
+        *(Cell(formatting.seconds(it.value), detail=_interval(it)) for it in quantiles),
         Cell(f"{timing.throughput:,.0f}"),
-        Cell("unknown" if peak is None else words.size(peak)),
-        Cell(words.seconds(timing.cold_start_seconds)),
-        Cell(words.size(timing.size_bytes)),
+        Cell("unknown" if peak is None else formatting.size(peak)),
+        Cell(formatting.seconds(timing.cold_start_seconds)),
+        Cell(formatting.size(timing.size_bytes)),
         Cell("1")
         if name == measured.baseline
-        else Cell(words.times(ratio.value), _tone(measured, name), f"{ratio.low:.2f} – {ratio.high:.2f}"),
+        else Cell(formatting.times(ratio.value), _tone(measured, name), f"{ratio.low:.2f} – {ratio.high:.2f}"),
     ]
 
 
 def _interval(it: Estimate) -> str:
-    return words.seconds_interval(it.value, it.low, it.high)
+    return formatting.seconds_interval(it.value, it.low, it.high)
 
 
 def _tone(measured: Benchmark, name: str) -> Tone:
@@ -82,7 +82,7 @@ def _setup(measured: Benchmark) -> Mapping[str, str]:
     return {
         "control": f"{measured.baseline} against itself: {noise.value:.3f} ({noise.low:.3f} – {noise.high:.3f})",
         "rounds": f"{measured.rounds:,}, each with all models in random order; the models were opened anew "
-        f"{words.count(measured.sessions, 'time')}",
+        f"{formatting.count(measured.sessions, 'time')}",
         "cores": f"bound to {', '.join(map(str, cores))}" if cores else "not bound",
         "other processes": load.text(),
         **_machine(measured.machine),
@@ -110,7 +110,7 @@ def _profile(found: Profiled, *, named: bool) -> list[Section]:
         **(_machine(table.machine) if table.machine else {}),
         "kept as": found.key,
         "latencies": f"{known:,} known before, {new:,} measured now in {found.seconds:.1f} s",
-        "a call": f"{words.seconds(table.overhead_seconds)} when there is nothing to compute",
+        "a call": f"{formatting.seconds(table.overhead_seconds)} when there is nothing to compute",
         "other processes": found.load.text(),
     }
     kinds = Note("By kind:", "plain", [it.text() for it in by_kind(summaries)])
@@ -130,8 +130,8 @@ def _operators(summaries: Sequence[OperatorSummary]) -> Table:
         (
             it.operator,
             f"{it.in_width} → {it.out_width}",
-            words.seconds(it.seconds),
-            words.seconds(it.fixed_seconds),
+            formatting.seconds(it.seconds),
+            formatting.seconds(it.fixed_seconds),
             str(it.input.block),
             str(it.output.block),
             f"{it.points:,}",

@@ -1,6 +1,6 @@
 """The page of an inspection: what of a model can be cut, what is coupled with what, and what stays whole and why."""
 
-from reprune import words
+from reprune import formatting
 from reprune.pruning.graph.analysis import Analysis
 from reprune.pruning.graph.counts import Counts, counts
 from reprune.pruning.summary_table import amount
@@ -29,7 +29,7 @@ def _tiles(analysis: Analysis, cost: Counts) -> Tiles:
     return Tiles(
         [
             Tile("groups", f"{len(analysis.groups):,}", f"{sum(group.width for group in analysis.groups):,} cells"),
-            Tile("can be cut", words.percent(cost.prunable), "of the parameters lie in some group"),
+            Tile("can be cut", formatting.percent(cost.prunable), "of the parameters lie in some group"),
             Tile("parameters", amount(cost.parameters), f"{cost.parameters:,}"),
             Tile("multiply-accumulates", amount(cost.macs), "on these inputs, batch included"),
         ]
@@ -43,8 +43,8 @@ def _groups(analysis: Analysis, cost: Counts) -> Section:
             group.kind,
             f"{group.width:,}",
             str(len({member.tensor for member in group.members})),
-            words.percent(cost.parameters_of[group.name]),
-            words.percent(cost.macs_of[group.name]),
+            formatting.percent(cost.parameters_of[group.name]),
+            formatting.percent(cost.macs_of[group.name]),
         )
         for group in analysis.groups
     ]

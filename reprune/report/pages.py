@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reprune import words
+from reprune import formatting
 from reprune.inference.onnx.parity import Parity
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.report.html import Note, Section, Table, page
@@ -23,7 +23,7 @@ def training(title: str, history: History, metric: str, note: str = "") -> str:
             (
                 str(e.epoch),
                 f"{e.loss:.4f}",
-                words.percent(e.validation_score),
+                formatting.percent(e.validation_score),
                 f"{e.learning_rate:.2e}",
                 f"{e.seconds:.1f}",
             )
@@ -36,7 +36,7 @@ def training(title: str, history: History, metric: str, note: str = "") -> str:
     notes += [Note(f"{note}.", "plain")] if note else []
     return page(
         title,
-        f"{words.count(len(history.epochs), 'epoch')}",
+        f"{formatting.count(len(history.epochs), 'epoch')}",
         [Section("Curves", [figure, *notes]), Section("Epochs", [table])],
     )
 
@@ -57,7 +57,7 @@ def export(models: Mapping[str, Mapping[str, Any]], quantized: Mapping[str, Pari
     """Return the page of an export: sizes, how far ONNX Runtime is from torch, and a quantized file from float."""
     described = Table(
         headings=("model", "size", "parameters"),
-        rows=[(name, words.size(row["size_bytes"]), f"{row['parameters']:,}") for name, row in models.items()],
+        rows=[(name, formatting.size(row["size_bytes"]), f"{row['parameters']:,}") for name, row in models.items()],
         numeric=(1, 2),
     )
     hops = {f"{name}: torch → ONNX": Parity.model_validate(row["parity"]) for name, row in models.items()}

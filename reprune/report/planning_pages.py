@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from reprune import words
+from reprune import formatting
 from reprune.config.workload import Workload
+from reprune.formatting import clock
 from reprune.planning.pareto_front import Alternative
 from reprune.planning.plan import Plan
 from reprune.pruning.iterative.pruner import Outcome
 from reprune.pruning.iterative.rounds import Round
 from reprune.report.html import Block, Cell, KeyValues, Note, Section, Table, Tile, Tiles, page
 from reprune.report.plots import planning, pruning
-from reprune.warm_start import WarmStart
-from reprune.words import clock
+from reprune.steps.warm_start import WarmStart
 
 
 def plan(made: Plan, *, workload: str, origin: str, warning: str = "") -> str:
@@ -43,9 +43,13 @@ def pruning_rounds(made: Plan | None, outcome: Outcome, warm: WarmStart, metric:
     good = chosen.holds and chosen.recovered
     spent = outcome.rounds[-1].cost_so_far + (0.0 if warm.accepted else warm.cost)
     tiles = [
-        Tile("latency", words.times(chosen.latency_ratio), f"budget {budget.text}"),
-        Tile(metric, words.percent(chosen.score_after), f"{words.points(chosen.drop)} points below dense, validation"),
-        Tile("parameters", f"{chosen.parameters:,}", words.size(chosen.size_bytes)),
+        Tile("latency", formatting.times(chosen.latency_ratio), f"budget {budget.text}"),
+        Tile(
+            metric,
+            formatting.percent(chosen.score_after),
+            f"{formatting.points(chosen.drop)} points below dense, validation",
+        ),
+        Tile("parameters", f"{chosen.parameters:,}", formatting.size(chosen.size_bytes)),
         Tile("cost", f"{spent:.2f}", f"dense trainings, of {workload.prune.cost_limit:g} allowed with fine-tuning"),
     ]
     drawn: Any = [it.model_dump() for it in outcome.rounds]
@@ -61,20 +65,20 @@ def pruning_rounds(made: Plan | None, outcome: Outcome, warm: WarmStart, metric:
         _warm_start(warm),
         *(_sections(made) if made else ()),
     ]
-    return page("Pruning", words.count(len(outcome.rounds), "round"), sections)
+    return page("Pruning", formatting.count(len(outcome.rounds), "round"), sections)
 
 
 def _rounds_table(outcome: Outcome, metric: str) -> Table:
     def row(it: Round) -> tuple[str | Cell, ...]:
         kept = f"{sum(it.widths.values()):,}"
         chosen = Cell(str(it.round), "good", "chosen") if it is outcome.chosen else str(it.round)
-        after = words.percent(it.score_after)
+        after = formatting.percent(it.score_after)
         return (
             chosen,
             kept,
-            words.times(it.latency_ratio),
-            f"{words.plain(it.loss_before)} → {words.plain(it.loss_after)}",
-            words.percent(it.score_before),
+            formatting.times(it.latency_ratio),
+            f"{formatting.plain(it.loss_before)} → {formatting.plain(it.loss_after)}",
+            formatting.percent(it.score_before),
             after if it.recovered else Cell(after, "warn", "taken back"),
             str(it.epochs),
             f"{it.cost_so_far:.2f}",
@@ -112,10 +116,10 @@ def _warm_start(warm: WarmStart) -> Section:
         blocks.append(
             Table(
                 headings=("group", "overlap"),
-                rows=[(name, words.percent(share)) for name, share in rows],
+                rows=[(name, formatting.percent(share)) for name, share in rows],
                 numeric=(1,),
                 caption="Channels that the champion's recipe and today's saliency both keep at its widths, of those "
-                f"that either keeps; channels picked at random would give {words.percent(warm.overlap.chance)}.",
+                f"that either keeps; channels picked at random would give {formatting.percent(warm.overlap.chance)}.",
             )
         )
     return Section("Warm start", blocks, lead="Whether the champion's cut still serves.")
@@ -129,15 +133,19 @@ def _sections(made: Plan, warning: str = "") -> list[Section]:
     dense = made.dense_seconds
     told: list[Block] = [Note(warning, "warn")] if warning else []
     tiles = [
-        Tile(target, words.times(taken / whole), f"{words.seconds(taken)} of {words.seconds(whole)}, {how}")
+        Tile(
+            target,
+            formatting.times(taken / whole),
+            f"{formatting.seconds(taken)} of {formatting.seconds(whole)}, {how}",
+        )
         for target, taken, whole, how in zip(
             made.targets, best_known(made), dense, [_how(made)] * len(dense), strict=True
         )
     ]
     if made.size_bytes is not None:
-        allowed = "" if made.size_budget_bytes is None else f"{words.size(made.size_budget_bytes)} allowed"
-        tiles.append(Tile("size", words.size(made.size_bytes), allowed))
-    tiles.append(Tile("rise of the loss", words.plain(made.predicted_loss), "predicted, before any recovery"))
+        allowed = "" if made.size_budget_bytes is None else f"{formatting.size(made.size_budget_bytes)} allowed"
+        tiles.append(Tile("size", formatting.size(made.size_bytes), allowed))
+    tiles.append(Tile("rise of the loss", formatting.plain(made.predicted_loss), "predicted, before any recovery"))
     sections = [Section("The plan", [*told, Tiles(tiles), _latencies(made)])]
     if made.alternatives:
         points = [_point(it, dense) for it in made.alternatives]
@@ -169,11 +177,11 @@ def _latencies(made: Plan) -> Table:
         rows=[
             (
                 target,
-                words.seconds(dense),
-                words.seconds(budget),
-                words.seconds(predicted),
-                "–" if taken is None else words.seconds(taken),
-                words.times((taken or predicted) / dense),
+                formatting.seconds(dense),
+                formatting.seconds(budget),
+                formatting.seconds(predicted),
+                "–" if taken is None else formatting.seconds(taken),
+                formatting.times((taken or predicted) / dense),
             )
             for target, dense, budget, predicted, taken in zip(*columns, strict=True)
         ],
@@ -189,11 +197,11 @@ def _alternatives(made: Plan) -> Table:
         measured = point.get("measured_ratio")
         rows.append(
             (
-                words.times(point["predicted_ratio"]),
-                "–" if measured is None else words.times(measured),
-                words.plain(it.predicted_loss),
-                "–" if it.size_bytes is None else words.size(it.size_bytes),
-                words.percent(sum(it.widths.values()) / sum(made.dense_widths.values())),
+                formatting.times(point["predicted_ratio"]),
+                "–" if measured is None else formatting.times(measured),
+                formatting.plain(it.predicted_loss),
+                "–" if it.size_bytes is None else formatting.size(it.size_bytes),
+                formatting.percent(sum(it.widths.values()) / sum(made.dense_widths.values())),
             )
         )
     headings = ("latency, predicted", "measured", "rise of the loss", "size", "cells kept")
@@ -206,8 +214,8 @@ def _rounds(made: Plan) -> Table:
         rows=[
             (
                 str(number),
-                ", ".join(map(words.seconds, it.predicted_seconds)),
-                ", ".join(map(words.seconds, it.measured_seconds)),
+                ", ".join(map(formatting.seconds, it.predicted_seconds)),
+                ", ".join(map(formatting.seconds, it.measured_seconds)),
                 ", ".join(
                     f"{100 * error:+.1f} %" for error in np.divide(it.predicted_seconds, it.measured_seconds) - 1
                 ),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reprune import words
+from reprune import formatting
 from reprune.gate.calibration_error import reliability
 from reprune.gate.confidence_intervals import mean_interval
 from reprune.gate.disagreements import Disagreement
@@ -104,7 +104,7 @@ def _verdict(verdict: Verdict) -> Section:
     reasons = [_sentence(reason) for reason in verdict.reasons()]
     passed = sum(check.status == "passed" for check in verdict.checks)
     made = sum(check.status != "skipped" for check in verdict.checks)
-    counted = f"{passed} of {words.count(made, 'check')} passed."
+    counted = f"{passed} of {formatting.count(made, 'check')} passed."
     if not verdict.passed:
         blocks: list[Block] = [Note(f"The candidate is refused; the champion stays. {counted}", "bad", reasons)]
         warnings = [_sentence(check.statement) for check in verdict.checks if check.warns]
@@ -121,7 +121,7 @@ def _numbers(evidence: Evidence, parameters: Mapping[str, int], quantization: st
         blocks.append(_tiles(evidence, parameters))
     blocks.append(_answers_table(evidence, parameters))
     blocks += [_timing_table(run, evidence) for run in evidence.benchmarks]
-    lead = f"Every model answered the same {words.count(evidence.examples, 'test example')}, in ONNX Runtime."
+    lead = f"Every model answered the same {formatting.count(evidence.examples, 'test example')}, in ONNX Runtime."
     return Section("Dense and pruned", blocks, lead=lead)
 
 
@@ -138,11 +138,13 @@ def _tiles(evidence: Evidence, parameters: Mapping[str, int]) -> Tiles:
             "good" if run.faster(CANDIDATE) else "bad",
         ),
         Tile(f"{evidence.metric}", _score(evidence, CANDIDATE).text, f"{_signed(float(drop), evidence)} against dense"),
-        Tile("size", words.size(sizes[CANDIDATE]), f"{words.percent(sizes[CANDIDATE] / sizes[DENSE])} of dense"),
+        Tile(
+            "size", formatting.size(sizes[CANDIDATE]), f"{formatting.percent(sizes[CANDIDATE] / sizes[DENSE])} of dense"
+        ),
     ]
     if {DENSE, CANDIDATE} <= set(parameters):
         share = parameters[CANDIDATE] / parameters[DENSE]
-        tiles.append(Tile("parameters", f"{parameters[CANDIDATE]:,}", f"{words.percent(share)} of dense"))
+        tiles.append(Tile("parameters", f"{parameters[CANDIDATE]:,}", f"{formatting.percent(share)} of dense"))
     return Tiles(tiles)
 
 
@@ -154,9 +156,9 @@ def _answers_table(evidence: Evidence, parameters: Mapping[str, int]) -> Table:
             (
                 _called(name, evidence),
                 _score(evidence, name),
-                words.plain(float(evidence.answers[name].losses.mean())),
+                formatting.plain(float(evidence.answers[name].losses.mean())),
                 f"{parameters[name]:,}" if name in parameters else "–",
-                words.size(evidence.size_bytes[name]),
+                formatting.size(evidence.size_bytes[name]),
             )
             for name in named
         ],
@@ -194,27 +196,27 @@ def _timing_table(run: Benchmark, evidence: Evidence) -> Table:
         headings=("latency", "p50", "p95", "p99", "examples/s", "speed-up"),
         rows=rows,
         numeric=(1, 2, 3, 4, 5),
-        caption=f"{run.target.label()} on {run.machine.cpu_model}; {words.count(run.rounds, 'interleaved round')}"
+        caption=f"{run.target.label()} on {run.machine.cpu_model}; {formatting.count(run.rounds, 'interleaved round')}"
         f"{'; the machine was busy with other work' if run.load.contended else ''}",
     )
 
 
 def _duration(measured: Estimate) -> Cell:
-    low, high = (words.seconds(value) for value in (measured.low, measured.high))
+    low, high = (formatting.seconds(value) for value in (measured.low, measured.high))
     unit = high.split()[1]
-    return Cell(words.seconds(measured.value), detail=f"{low.removesuffix(f' {unit}')} – {high}")
+    return Cell(formatting.seconds(measured.value), detail=f"{low.removesuffix(f' {unit}')} – {high}")
 
 
 def _score(evidence: Evidence, name: str) -> Cell:
     scores = evidence.answers[name].scores
     found = mean_interval(scores)
     if _shares(evidence):
-        return Cell(words.percent(found.value), detail=f"{100 * found.low:.1f} – {100 * found.high:.1f}")
-    return Cell(words.plain(found.value), detail=f"{words.plain(found.low)} – {words.plain(found.high)}")
+        return Cell(formatting.percent(found.value), detail=f"{100 * found.low:.1f} – {100 * found.high:.1f}")
+    return Cell(formatting.plain(found.value), detail=f"{formatting.plain(found.low)} – {formatting.plain(found.high)}")
 
 
 def _signed(change: float, evidence: Evidence) -> str:
-    text = f"{words.points(abs(change))} points" if _shares(evidence) else words.plain(abs(change))
+    text = f"{formatting.points(abs(change))} points" if _shares(evidence) else formatting.plain(abs(change))
     return f"{'+' if change > 0 else '−' if change < 0 else '±'}{text}"
 
 
@@ -255,7 +257,7 @@ def _quality(evidence: Evidence, scaling: "Scaling | None") -> list[Section]:
         sections.append(_calibration({DENSE: dense, CANDIDATE: candidate}, scaling))
     if evidence.disagreements:
         gallery = quality.disagreements(evidence.disagreements)
-        shown = words.count(len(gallery.pictures or evidence.disagreements), "example")
+        shown = formatting.count(len(gallery.pictures or evidence.disagreements), "example")
         lead = f"{shown} where the pruned model changed its mind (dense → pruned), worst first."
         shows: Block = gallery if gallery.pictures else _disagreements(evidence.disagreements)
         sections.append(Section("Disagreements", [shows], lead=lead))
@@ -266,7 +268,9 @@ def _disagreements(found: Sequence[Disagreement]) -> Table:
     """List the examples that are no pictures by their place in the test split."""
     return Table(
         headings=("example", "label", "dense", "pruned", "rise of the loss"),
-        rows=[(f"{it.index}", f"{it.label}", f"{it.dense}", f"{it.candidate}", words.plain(it.harm)) for it in found],
+        rows=[
+            (f"{it.index}", f"{it.label}", f"{it.dense}", f"{it.candidate}", formatting.plain(it.harm)) for it in found
+        ],
         numeric=(0, 1, 2, 3, 4),
     )
 

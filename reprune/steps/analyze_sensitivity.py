@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from reprune import words
+from reprune import formatting
 from reprune.planning.planning_context import Subject
 from reprune.planning.sensitivity.curve_cache import Memory
 from reprune.report import pages
 from reprune.report.html import Note, Section, page
-from reprune.step import Step
-from reprune.warm_start import Former, former_cut
+from reprune.steps.context import Step
+from reprune.steps.warm_start import Former, former_cut
 
 
 def run(step: Step, *, dense: Path, sensitivity: Path, report: Path) -> None:
@@ -33,4 +33,4 @@ def run(step: Step, *, dense: Path, sensitivity: Path, report: Path) -> None:
     step.record = {"sensitivity": curves.model_dump(mode="json"), "frozen": frozen}
     again = f", {len(curves.reused)} known from before" if curves.reused else ""
     left = f", {len(analysis.frozen)} left dense" if analysis.frozen else ""
-    step.summary = f"{words.count(len(analysis.groups), 'group')} of channels{again}{left}"
+    step.summary = f"{formatting.count(len(analysis.groups), 'group')} of channels{again}{left}"

@@ -8,7 +8,7 @@ from reprune.config.target import Target
 from reprune.config.workload import Workload
 from reprune.inference.latency.benchmark import compare
 from reprune.report import hardware_pages
-from reprune.step import Step
+from reprune.steps.context import Step
 
 SECONDS = 8.0
 """Time for the interleaved rounds of one target."""

@@ -11,7 +11,7 @@ from reprune.drift.features import Examples
 from reprune.drift.monitor import prediction_log
 from reprune.inference.champion import ONNX
 from reprune.report import drift_page
-from reprune.step import Step
+from reprune.steps.context import Step
 
 REFERENCE = "reference.safetensors"
 

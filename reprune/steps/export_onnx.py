@@ -9,17 +9,17 @@ import numpy as np
 from safetensors.numpy import save_file
 from torch import nn
 
-from reprune import digest
+from reprune import hashing
 from reprune.config.target import Target
 from reprune.data.model_io import feed
 from reprune.inference.onnx.export import export
 from reprune.inference.onnx.parity import compare
 from reprune.pruning import bundle
 from reprune.report import pages
-from reprune.step import Step
-from reprune.steps import quantizing
+from reprune.steps import quantization
 from reprune.steps.benchmark import inputs_file
-from reprune.steps.quantizing import Quantization
+from reprune.steps.context import Step
+from reprune.steps.quantization import Quantization
 
 COMPARED = 512
 """Examples of the validation split that torch and ONNX Runtime are compared on."""
@@ -36,7 +36,7 @@ def run(step: Step, *, dense: Path, candidate: Path, exported: Path, report: Pat
     for place, (name, folder) in enumerate((("dense", dense), ("candidate", candidate))):
         step.progress(f"exporting {name}", place / 2)
         described[name] = _export(step, step.load(folder), exported / f"{name}.onnx") | {
-            "bundle_sha256": digest.of_file(folder / bundle.DESCRIPTION)
+            "bundle_sha256": hashing.of_file(folder / bundle.DESCRIPTION)
         }
     for size in {target.batch_size for target in step.workload.target}:
         arrays = feed(step.data.example(batch_size=size, split="test"))
@@ -57,11 +57,11 @@ def run(step: Step, *, dense: Path, candidate: Path, exported: Path, report: Pat
 def _quantized(step: Step, candidate: Path, path: Path) -> Quantization | None:
     """Quantize the candidate, from weights that were fine-tuned for it where there are such."""
     if not step.workload.quantize or bundle.QUANTIZED not in bundle.Description.read(candidate).files:
-        return quantizing.quantize(step, path)
+        return quantization.quantize(step, path)
     with TemporaryDirectory() as scratch:
         source = Path(scratch) / path.name
         export(step.load(candidate, quantized=True), step.data.example(), source)
-        return quantizing.quantize(step, path, source)
+        return quantization.quantize(step, path, source)
 
 
 def _export(step: Step, model: nn.Module, path: Path) -> dict[str, Any]:

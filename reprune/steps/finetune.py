@@ -4,15 +4,15 @@ from pathlib import Path
 
 from torch import nn
 
-from reprune import digest, words
+from reprune import formatting, hashing
 from reprune.pruning import bundle
 from reprune.pruning.iterative.cost import macs_of
 from reprune.report import pages
-from reprune.step import Step
-from reprune.steps import learning, quantization_aware
-from reprune.steps.learning import learn, tell_epochs, validation_score
+from reprune.steps import qat, recovery
+from reprune.steps.context import Step
+from reprune.steps.recovery import learn, tell_epochs, validation_score
+from reprune.steps.warm_start import shortened
 from reprune.training.temperature_scaling import Scaling, scale
-from reprune.warm_start import shortened
 
 
 def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path) -> None:
@@ -23,25 +23,25 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
     before = validation_score(step, model)
     replayed = parent.lineage.get("replayed")
     epochs = shortened(settings.epochs, workload.warm_start) if replayed else settings.epochs
-    rate = learning.warm_rate(step) if parent.lineage.get("replayed_weights") else learning.recovery_rate(step)
+    rate = recovery.warm_rate(step) if parent.lineage.get("replayed_weights") else recovery.recovery_rate(step)
     teacher = step.load(dense)
-    price, macs = learning.recovery_cost(step, teacher), macs_of(model, step.data.example())
+    price, macs = recovery.recovery_cost(step, teacher), macs_of(model, step.data.example())
     decides = [parent.files, epochs, rate, settings.model_dump(), workload.train.decisive()]
     history = learn(
         step,
         model,
-        learning.settings(step, epochs=epochs, learning_rate=rate, seed=workload.seed + 1),
+        recovery.settings(step, epochs=epochs, learning_rate=rate, seed=workload.seed + 1),
         teacher=teacher,
-        checkpoints=step.checkpoints(digest.of_json(decides)),
+        checkpoints=step.checkpoints(hashing.of_json(decides)),
         name="finetune",
         on_epoch=tell_epochs(step, epochs),
     )
     costs = dict(parent.lineage.get("cost") or {}) | {"finetune": price.of(macs, epochs)}
-    more = learning.aware_epochs(workload, settings.epochs)
+    more = recovery.aware_epochs(workload, settings.epochs)
     more = shortened(more, workload.warm_start) if replayed else more
-    aware, quantized = quantization_aware.fine_tune(step, model, teacher, epochs=more, parent=decides)
+    aware, quantized = qat.fine_tune(step, model, teacher, epochs=more, parent=decides)
     if aware:
-        costs[quantization_aware.NAME] = price.of(macs, more)
+        costs[qat.NAME] = price.of(macs, more)
     scaling = _scaled(step, model) if settings.calibrate else None
     if quantized and settings.calibrate:
         _scaled(step, quantized)
@@ -62,8 +62,8 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
         "scaling": scaling.model_dump() if scaling else None,
     }
     step.summary = (
-        f"{words.score(before)} → {words.score(after)} on validation after {epochs} epochs; this cycle's training cost "
-        f"{sum(costs.values()):.2f} of a dense one"
+        f"{formatting.score(before)} → {formatting.score(after)} on validation after {epochs} epochs; "
+        f"this cycle's training cost {sum(costs.values()):.2f} of a dense one"
     )
     if aware:
         step.summary += f"; {aware.statement}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reprune import digest
+from reprune import hashing
 from reprune.gate import evidence as gathering
 from reprune.gate import format_choice
 from reprune.gate.confidence_intervals import mean_interval
@@ -18,10 +18,10 @@ from reprune.gate.verdict import Verdict
 from reprune.inference.champion import ONNX
 from reprune.inference.latency.benchmark import CONTROL, Benchmark
 from reprune.inference.onnx.parity import Parity
-from reprune.step import Step
 from reprune.steps import run_report
 from reprune.steps.benchmark import QUANTIZED
-from reprune.steps.quantizing import Quantization
+from reprune.steps.context import Step
+from reprune.steps.quantization import Quantization
 
 
 def run(step: Step, *, exported: Path, evidence: list[str], verdict: Path, report: Path) -> str:
@@ -37,7 +37,7 @@ def run(step: Step, *, exported: Path, evidence: list[str], verdict: Path, repor
     verdict.write_text(judged.model_dump_json(indent=2))
     step.record = {
         "decision": "promote" if judged.passed else "reject",
-        "verdict_sha256": digest.of_file(verdict),
+        "verdict_sha256": hashing.of_file(verdict),
         "comparison": _comparison(gathered, record["models"], step.workload.gate.confidence),
         "quantization": said,
         "checks": [check.model_dump(mode="json") | {"status": check.outcome} for check in judged.checks],

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from reprune.drift import shards, summary_file
 from reprune.drift.window_summary import Summary
 from reprune.report import drift_page
-from reprune.step import Step
+from reprune.steps.context import Step
 
 
 def run(step: Step, *, log: str, parts: Sequence[str], report: Path) -> str:

@@ -6,7 +6,7 @@ from reprune.config.target import Target
 from reprune.inference.latency import profile_store
 from reprune.pruning.graph.analyze import analyze
 from reprune.report import hardware_pages
-from reprune.step import Step
+from reprune.steps.context import Step
 
 
 def run(step: Step, *, dense: Path, target: str, report: Path) -> str:

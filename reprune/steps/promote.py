@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reprune import digest
+from reprune import hashing
 from reprune.drift.dataset import freeze_reference
 from reprune.errors import IntegrityError, StoreError
 from reprune.gate import serving_probe
@@ -15,8 +15,8 @@ from reprune.inference.champion import ONNX
 from reprune.inference.session import open_session
 from reprune.pruning import bundle
 from reprune.registry.retention import retire
-from reprune.step import Step
 from reprune.steps.benchmark import QUANTIZED
+from reprune.steps.context import Step
 from reprune.storage import checkpoints
 
 REQUESTED = 8
@@ -68,14 +68,14 @@ def run(step: Step, *, candidate: Path, exported: Path, verdict: Path, report: P
 def _verdict_on(candidate: Path, exported: Path, verdict: Path, said: str) -> tuple[Verdict, Path]:
     """Return the verdict and the file that it is on, once it is certain that nothing was altered since."""
     remedy = "Run the pipeline again."
-    if digest.of_file(verdict) != said:
+    if hashing.of_file(verdict) != said:
         raise IntegrityError("The verdict was altered after the gate had given it.", remedy)
     judged = Verdict.model_validate_json(verdict.read_text())
     files = (exported / "candidate.onnx", exported / QUANTIZED)
-    served = [file for file in files if file.is_file() and digest.of_file(file) == judged.candidate_sha256]
+    served = [file for file in files if file.is_file() and hashing.of_file(file) == judged.candidate_sha256]
     if not served:
         raise IntegrityError("The candidate was altered after the gate had judged it.", remedy)
-    if digest.of_file(candidate / bundle.DESCRIPTION) != judged.bundle_sha256:
+    if hashing.of_file(candidate / bundle.DESCRIPTION) != judged.bundle_sha256:
         raise IntegrityError("The candidate's bundle was altered after the gate had judged it.", remedy)
     bundle.verify(candidate, bundle.Description.read(candidate))
     return judged, served[0]

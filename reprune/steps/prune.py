@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import TypeAdapter
 
-from reprune import digest, words
+from reprune import formatting, hashing
 from reprune.inference.latency.profile_store import read_profile
 from reprune.planning.planning_context import Subject
 from reprune.planning.sensitivity.curves import Sensitivity
@@ -13,10 +13,10 @@ from reprune.pruning import bundle
 from reprune.pruning.iterative.pruner import Outcome
 from reprune.pruning.shortfall import shortfall
 from reprune.report import planning_pages
-from reprune.step import Step
-from reprune.steps import learning
-from reprune.steps.pruner import Pruner
-from reprune.warm_start import Former, FormerModel, WarmStart, former_cut, former_model, note_replay
+from reprune.steps import recovery
+from reprune.steps.context import Step
+from reprune.steps.warm_start import Former, FormerModel, WarmStart, former_cut, former_model, note_replay
+from reprune.steps.workload_pruner import Pruner
 
 
 def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], pruned: Path, report: Path) -> None:
@@ -75,10 +75,10 @@ def _key(
     sections = (workload.prune, workload.finetune, workload.budget)
     replayed = former.version if isinstance(former, Former) else None
     weights = begin.weights if isinstance(begin, FormerModel) else None
-    aware = learning.aware_epochs(workload, workload.finetune.epochs)
+    aware = recovery.aware_epochs(workload, workload.finetune.epochs)
     decide = [parent.files, profiles, workload.seed, workload.warm_start, replayed, weights, aware]
     decide.append(workload.train.decisive())
-    return digest.of_json([*decide, *(section.model_dump() for section in sections)])
+    return hashing.of_json([*decide, *(section.model_dump() for section in sections)])
 
 
 def _summary(step: Step, outcome: Outcome, warm: WarmStart, cost: float) -> str:
@@ -92,5 +92,5 @@ def _summary(step: Step, outcome: Outcome, warm: WarmStart, cost: float) -> str:
             spent += f" ({warm.former_cost['prune']:.2f} then)"
     return (
         f"{chosen.latency_ratio:.2f}x latency (budget {budget}), {chosen.parameters:,} parameters, "
-        f"{words.score(chosen.score_after)} on validation {how}; {spent}"
+        f"{formatting.score(chosen.score_after)} on validation {how}; {spent}"
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from prometheus_client import generate_latest
 
-from reprune import outcome
 from reprune.errors import IntegrityError
 from reprune.metrics import ChampionMetrics, DriftMetrics, RunMetrics, publish
-from reprune.step import METRICS_FOLDER, Step
+from reprune.steps import run_outcome
+from reprune.steps.context import METRICS_FOLDER, Step
 
 PUSHGATEWAY = "REPRUNE_PUSHGATEWAY"
 """Environment variable with the address of a Pushgateway."""
@@ -20,7 +20,7 @@ _STATUS = {"passed": "pass", "warning": "warn", "failed": "fail", "inconclusive"
 def run(step: Step, *, metrics: Path, state: str, error: str) -> None:
     """Push once, or write a file; a run that failed publishes that it did."""
     records = step.records()
-    ended = outcome.read(records)
+    ended = run_outcome.read(records)
     found = RunMetrics(
         workload=step.workload.name,
         outcome=ended.kind if state == "SUCCEEDED" else "failed",

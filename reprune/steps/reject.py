@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reprune.gate.verdict import Verdict
-from reprune.step import Step
+from reprune.steps.context import Step
 from reprune.storage import checkpoints
 
 

@@ -1,6 +1,6 @@
 """Make an earlier champion the champion again."""
 
-from reprune.step import Step
+from reprune.steps.context import Step
 
 
 def run(step: Step, *, reason: str, to: str) -> str:

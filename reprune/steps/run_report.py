@@ -14,7 +14,7 @@ from reprune.inference.latency.profile_store import read_profile
 from reprune.planning.sensitivity.curves import Sensitivity
 from reprune.report import pages
 from reprune.report.report import write_report
-from reprune.step import Step
+from reprune.steps.context import Step
 from reprune.training.temperature_scaling import Scaling
 from reprune.training.training_history import History
 

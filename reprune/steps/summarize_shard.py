@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reprune.drift import shards, summary_file
-from reprune.step import Step
+from reprune.steps.context import Step
 
 
 def run(step: Step, *, log: str, shard: int, of: int) -> str:

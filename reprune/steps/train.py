@@ -6,19 +6,19 @@ from typing import Any
 
 from torch import nn
 
-from reprune import digest, words
+from reprune import formatting, hashing
 from reprune.data.validation.result import Validation
-from reprune.lineage import lineage
 from reprune.planning.dense_model import keep, load_weights, previous
 from reprune.pruning import bundle
 from reprune.report import pages
-from reprune.step import Step
-from reprune.steps import train_job
-from reprune.steps.learning import learn, settings, tell_epochs, warm_rate
+from reprune.steps import kubeflow_trainjob
+from reprune.steps.context import Step
+from reprune.steps.lineage import lineage
+from reprune.steps.recovery import learn, settings, tell_epochs, warm_rate
+from reprune.steps.warm_start import shortened
 from reprune.training.evaluation import scores
 from reprune.training.trainer import seed_everything
 from reprune.training.training_history import History
-from reprune.warm_start import shortened
 
 
 def run(step: Step, *, validation: Path, dense: Path, report: Path) -> None:
@@ -49,7 +49,7 @@ def run(step: Step, *, validation: Path, dense: Path, report: Path) -> None:
         "incidents": history.model_dump()["incidents"],
         "lineage": origin,
     }
-    step.summary = f"{words.score(accuracy)} {step.task.metric} on test {how}, {parameters:,} parameters"
+    step.summary = f"{formatting.score(accuracy)} {step.task.metric} on test {how}, {parameters:,} parameters"
 
 
 def _learnt(step: Step, model: nn.Module, origin: dict[str, Any]) -> tuple[nn.Module, History, str, float]:
@@ -76,10 +76,10 @@ def _learnt(step: Step, model: nn.Module, origin: dict[str, Any]) -> tuple[nn.Mo
 def _train(
     step: Step, model: nn.Module, origin: dict[str, Any], *, epochs: int, learning_rate: float, start: str = ""
 ) -> History:
-    key = digest.of_json([origin, step.workload.train.decisive(), start, epochs, learning_rate, "dense"])
-    if os.environ.get(train_job.IMAGE):
-        training = train_job.Training(key=key, epochs=epochs, learning_rate=learning_rate, warm=bool(start))
-        train_job.train_elsewhere(step, training)  # what follows finds nothing left to learn
+    key = hashing.of_json([origin, step.workload.train.decisive(), start, epochs, learning_rate, "dense"])
+    if os.environ.get(kubeflow_trainjob.IMAGE):
+        training = kubeflow_trainjob.Training(key=key, epochs=epochs, learning_rate=learning_rate, warm=bool(start))
+        kubeflow_trainjob.train_elsewhere(step, training)  # what follows finds nothing left to learn
     return learn(
         step,
         model,

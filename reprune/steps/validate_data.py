@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reprune.data.validation.validate import validate
-from reprune.step import Step
+from reprune.steps.context import Step
 
 
 def run(step: Step, *, validation: Path, report: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from reprune import digest
+from reprune import hashing
 from reprune.errors import InputError, IntegrityError, StoreError
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -131,7 +131,7 @@ class Store(ABC):
         """
         data = self.entry(key).data
         if sha256 is not None:
-            self._verify(key, digest.of_bytes(data), sha256)
+            self._verify(key, hashing.of_bytes(data), sha256)
         return data
 
     def get_json(self, key: str) -> Any:
@@ -184,7 +184,7 @@ class Store(ABC):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fetch(key, partial)
             if sha256 is not None:
-                self._verify(key, digest.of_file(partial), sha256)
+                self._verify(key, hashing.of_file(partial), sha256)
             partial.replace(path)
         except OSError as error:
             raise InputError(

@@ -9,7 +9,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from reprune import digest
+from reprune import hashing
 from reprune.errors import StoreError
 from reprune.storage import retry, safetensors_stream
 from reprune.storage.base import NotFoundError, Store
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 KEPT = 2
 """Generations of a checkpoint: the newest, and the one to fall back on where that is damaged."""
 
-_HEADER = len(digest.of_bytes(b"")) + 1
+_HEADER = len(hashing.of_bytes(b"")) + 1
 
 _T = TypeVar("_T")
 
@@ -63,7 +63,7 @@ class Checkpoints:
         payload = safetensors_stream.pieces(tensors, metadata)
         generations = self._patiently(lambda: self._generations(name))
         key = self._key(name, generations[-1] + 1 if generations else 1)
-        header = digest.of_pieces(payload).encode() + b"\n"
+        header = hashing.of_pieces(payload).encode() + b"\n"
         self._patiently(lambda: self._store.put_pieces(key, [header, *payload]))
         for old in generations[: 1 - KEPT]:
             self._patiently(lambda old=old: self._store.delete(self._key(name, old)))  # type: ignore[misc]
@@ -84,7 +84,7 @@ class Checkpoints:
 
     def _read(self, name: str, stored: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
         header, payload = stored[: _HEADER - 1], stored[_HEADER:]
-        if header.decode(errors="replace") != digest.of_bytes(payload):
+        if header.decode(errors="replace") != hashing.of_bytes(payload):
             raise ValueError("it is not what its digest says")
         try:
             tensors, metadata = safetensors.torch.load(payload), safetensors_stream.metadata_of(payload)

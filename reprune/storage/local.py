@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from reprune import digest
+from reprune import hashing
 from reprune.errors import ConflictError, StoreError
 from reprune.storage import keys
 from reprune.storage.base import Entry, Store
@@ -49,7 +49,7 @@ class FolderStore(Store):
         path = self._path(key)
         with self._explained(key, reading=True), self._opened(key, path) as file:
             data = file.read()
-        return Entry(data, digest.of_bytes(data))
+        return Entry(data, hashing.of_bytes(data))
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> None:
         """Write bytes atomically, on a condition if one is given."""
@@ -62,9 +62,9 @@ class FolderStore(Store):
     def upload(self, path: Path, key: str) -> str:
         """Copy a file in pieces."""
         with readable(path) as file:
-            hashing = Hashing(file)
-            self._write(key, iter(lambda: hashing.read(digest.CHUNK), b""))
-        return hashing.hexdigest()
+            content = Hashing(file)
+            self._write(key, iter(lambda: content.read(hashing.CHUNK), b""))
+        return content.hexdigest()
 
     def exists(self, key: str) -> bool:
         """Return whether there is a file by this name."""
@@ -123,7 +123,7 @@ class FolderStore(Store):
         with self._explained(key, reading=True):
             file = self._opened(key, source)
         with file, path.open("wb") as target:
-            shutil.copyfileobj(file, target, digest.CHUNK)
+            shutil.copyfileobj(file, target, hashing.CHUNK)
 
     def _opened(self, key: str, path: Path) -> BinaryIO:
         """Open a file for reading; a pipe or a device, which may never end, is none."""
@@ -155,7 +155,7 @@ class FolderStore(Store):
     def _require(self, path: Path, key: str, *, if_absent: bool, if_match: str | None) -> None:
         if if_absent and path.exists():
             raise ConflictError(f"{self.uri} already has {key!r}.", "Read it and decide again.")
-        if if_match is not None and not (path.exists() and digest.of_file(path) == if_match):
+        if if_match is not None and not (path.exists() and hashing.of_file(path) == if_match):
             raise ConflictError(f"{key!r} in {self.uri} was changed meanwhile.", "Read it again and decide again.")
 
     @contextlib.contextmanager

@@ -107,7 +107,9 @@ def test_labels_say_what_it_is(engine, image, target):
 
 @pytest.mark.parametrize("step", ["benchmark", "publish_metrics", "rollback"])
 def test_the_steps_that_need_no_torch_can_be_imported_without_it(image, inside, step):
-    code = f"import sys, kfp.dsl.executor_main, reprune.step, reprune.steps.{step}; print('torch' in sys.modules)"
+    code = (
+        f"import sys, kfp.dsl.executor_main, reprune.steps.context, reprune.steps.{step}; print('torch' in sys.modules)"
+    )
     assert inside(image("runtime"), "python3", "-c", code) == "False"
 
 

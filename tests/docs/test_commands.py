@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reprune import digest
+from reprune import hashing
 from reprune.gate import approval
 from reprune.gate.verdict import Check, conclude
 from reprune.registry.registry import Registry
@@ -101,7 +101,7 @@ def test_promote(tmp_path):
         (folder / "model.onnx").write_text(name)
         (folder / "requests.npz").write_text("asked of no target")
         passed = Check(name="quality", family="quality", severity="block", status="passed", statement="no loss")
-        verdict = conclude([passed], candidate_sha256=digest.of_file(folder / "model.onnx"), examples=10)
+        verdict = conclude([passed], candidate_sha256=hashing.of_file(folder / "model.onnx"), examples=10)
         (folder / "verdict.json").write_text(verdict.model_dump_json())
         now = registry.champion()
         compared_with = now.model_dump(mode="json") if now else None

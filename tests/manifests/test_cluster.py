@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from reprune.config import loading
-from reprune.custom_objects import CustomObjects
 from reprune.errors import ClusterError
 from reprune.pipelines.compiling import compile_resources
-from reprune.step import Step
-from reprune.steps import train_job
+from reprune.steps import kubeflow_trainjob
+from reprune.steps.context import Step
+from reprune.steps.kubernetes import CustomObjects
 
 MONITOR = "system:serviceaccount:reprune:reprune-monitor"
 
@@ -87,17 +87,17 @@ def test_the_monitor_may_do_nothing_else(may, verb, resource, group, namespace):
 
 
 def test_a_train_job_is_taken_followed_and_deleted(kubectl, monkeypatch, tmp_path):
-    monkeypatch.setattr(train_job, "POLL_SECONDS", 0.1)
-    monkeypatch.setenv(train_job.IMAGE, "registry.example/train@sha256:" + "1" * 64)
+    monkeypatch.setattr(kubeflow_trainjob, "POLL_SECONDS", 0.1)
+    monkeypatch.setenv(kubeflow_trainjob.IMAGE, "registry.example/train@sha256:" + "1" * 64)
     section = {"train_job": {"nodes": 2}, "secrets": {"reprune-store": ["AWS_ACCESS_KEY_ID"]}}
     loaded = loading.load("digits").replace(cluster=section)
     step = Step("train", workload=loaded.model_dump_json(), store=str(tmp_path), run="run-1")
-    training = train_job.Training(key="a" * 64, epochs=1, learning_rate=0.1)
-    at = (train_job.GROUP, train_job.VERSION, train_job.PLURAL, "kubeflow")
+    training = kubeflow_trainjob.Training(key="a" * 64, epochs=1, learning_rate=0.1)
+    at = (kubeflow_trainjob.GROUP, kubeflow_trainjob.VERSION, kubeflow_trainjob.PLURAL, "kubeflow")
     jobs = CustomObjects(*at)
     name = "reprune-digits-aaaaaaaaaa"
     jobs.delete(name)
-    CustomObjects(*at, dry_run=True).create(train_job.body(step, name, training))
+    CustomObjects(*at, dry_run=True).create(kubeflow_trainjob.body(step, name, training))
     assert jobs.get(name) is None
     condition = {
         "reason": "Because",
@@ -117,7 +117,7 @@ def test_a_train_job_is_taken_followed_and_deleted(kubectl, monkeypatch, tmp_pat
 
     thread = threading.Thread(target=trainer)
     thread.start()
-    train_job.train_elsewhere(step, training, jobs)
+    kubeflow_trainjob.train_elsewhere(step, training, jobs)
     thread.join()
     jobs.delete(name)
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from onnx import TensorProto, helper
 
-from reprune import digest
+from reprune import hashing
 from reprune.config.loading import parse
 from reprune.data import signals
 from reprune.drift.features import sample
@@ -53,7 +53,7 @@ def promote(store, folder, *, shift=0.0, scale=1.0, name=NAME):
     write_model(folder / "model.onnx", scale)
     held_out = prediction_log.Window({"input": inputs(300, seed=1, shift=shift)}, np.arange(300) % 3, rows=300)
     frozen = sample(held_out, folder / "model.onnx", signals.classification, limit=LIMIT, seed=0, name="held out")
-    Reference(frozen, digest.of_file(folder / "model.onnx")).save(folder / "reference.safetensors")
+    Reference(frozen, hashing.of_file(folder / "model.onnx")).save(folder / "reference.safetensors")
     registry = Registry(store, name)
     version = registry.publish(folder, {"comparison": COMPARISON})
     return registry.promote(version.id, reason="a test", expected=registry.champion())

@@ -9,7 +9,7 @@ import yaml
 from reprune.config import loading
 from reprune.errors import InputError
 from reprune.pipelines.compiling import compile_pipeline
-from reprune.step import Step
+from reprune.steps.context import Step
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reprune
-from reprune import digest
+from reprune import hashing
 from reprune.errors import InputError, RepruneError
 from reprune.pruning import bundle
 from reprune.pruning.bundle_allowlist import Allowlist
@@ -109,7 +109,7 @@ def write(folder, model, arguments=None, **lineage):
     weights = folder / "weights.safetensors"
     safetensors.torch.save_file({"layer.weight": torch.zeros(3, 4), "layer.bias": torch.zeros(3)}, weights)
     described = {"format": 1, "model": model, "arguments": arguments or {}, "parameters": 15, "lineage": lineage}
-    files = {weights.name: digest.of_file(weights)}
+    files = {weights.name: hashing.of_file(weights)}
     (folder / "bundle.json").write_text(json.dumps(described | {"files": files}))
     return folder
 
@@ -198,7 +198,7 @@ STRANGE = {
     "reprune:load": lambda mark: {"folder": str(mark.parent), "allow": ["beside"]},
     "reprune.pruning.bundle:load": lambda mark: {"folder": str(mark.parent), "allow": ["beside"]},
     "reprune.workloadsish:build": None,
-    "reprune.step:Step": None,
+    "reprune.steps.context:Step": None,
     # names that are none, and names of nothing
     "torch.nn:Module.__init__": None,
     "torchvision.models:resnet18.__globals__": None,

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from reprune import digest
+from reprune import hashing
 from reprune.cli.app import app
 from reprune.errors import ConflictError, InputError, IntegrityError
 from reprune.gate import approval, serving_probe
@@ -50,7 +50,7 @@ def publish(registry, tmp_path):
             status="passed" if passed else "failed",
             statement=f"{name} was looked at",
         )
-        digests = {f"{key}_sha256": digest.of_file(folder / file) for key, file in JUDGED.items()}
+        digests = {f"{key}_sha256": hashing.of_file(folder / file) for key, file in JUDGED.items()}
         if verdict:
             (folder / "verdict.json").write_text(conclude([check], **digests, examples=10).model_dump_json())
         if altered == "model.onnx":

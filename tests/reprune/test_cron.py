@@ -2,8 +2,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from reprune import cron
 from reprune.errors import InputError
+from reprune.steps import cron
 
 NOW = datetime(2026, 11, 21, 14, 30, 0, tzinfo=UTC)  # a Saturday
 

@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from reprune import packing
 from reprune.errors import InputError
+from reprune.steps import code_archive
 
 
 def project(folder):
@@ -21,7 +21,7 @@ def names(folder):
 
 
 def test_modules_and_what_lies_in_packages_travel_and_can_be_imported(tmp_path, monkeypatch):
-    unpacked = packing.unpack(packing.pack(project(tmp_path)))
+    unpacked = code_archive.unpack(code_archive.pack(project(tmp_path)))
     assert names(unpacked) == {"main.py", "nets/__init__.py", "nets/data/__init__.py", "nets/data/names.csv"}
     monkeypatch.syspath_prepend(str(unpacked))
     assert importlib.import_module("main").VALUE == 42
@@ -34,32 +34,32 @@ def test_what_is_no_code_stays_behind(tmp_path):
         (tmp_path / name).write_text("")
     (tmp_path / "env" / "pyvenv.cfg").write_text("")
     (tmp_path / "link.py").symlink_to("/etc/hostname")
-    assert names(packing.unpack(packing.pack(tmp_path))) == {
+    assert names(code_archive.unpack(code_archive.pack(tmp_path))) == {
         "main.py", "nets/__init__.py", "nets/data/__init__.py", "nets/data/names.csv",
     }  # fmt: skip
 
 
 def test_the_same_files_give_the_same_text_whenever_they_were_written(tmp_path):
-    first = packing.pack(project(tmp_path))
+    first = code_archive.pack(project(tmp_path))
     os.utime(tmp_path / "main.py", (0, 0))
-    assert packing.pack(tmp_path) == first
+    assert code_archive.pack(tmp_path) == first
     (tmp_path / "main.py").write_text("changed = 1\n")
-    assert packing.pack(tmp_path) != first
+    assert code_archive.pack(tmp_path) != first
 
 
 def test_a_folder_without_code_is_nothing(tmp_path):
-    assert packing.pack(tmp_path) is None
+    assert code_archive.pack(tmp_path) is None
 
 
 def test_too_much_code_names_the_largest_and_the_way_out(tmp_path):
     (tmp_path / "weights.py").write_bytes(os.urandom(60_000))
     (tmp_path / "small.py").write_text("")
     with pytest.raises(InputError, match=r"largest: weights\.py") as error:
-        packing.pack(tmp_path)
+        code_archive.pack(tmp_path)
     assert "image" in error.value.remedy
 
 
-@pytest.mark.parametrize("text", [packing.PREFIX + "%%%", packing.PREFIX + "AAAA"])
+@pytest.mark.parametrize("text", [code_archive.PREFIX + "%%%", code_archive.PREFIX + "AAAA"])
 def test_damaged_code_is_told(text):
     with pytest.raises(InputError, match="packed code cannot be read"):
-        packing.unpack(text)
+        code_archive.unpack(text)

@@ -12,7 +12,7 @@ from reprune.events import VARIABLE, WATCHER, ask_to_stop
 
 STEP = """
     import signal, sys, time
-    from reprune.step import _end_with_run
+    from reprune.steps.context import _end_with_run
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _end_with_run()
     print("ready", flush=True)

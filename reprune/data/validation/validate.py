@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from reprune import digest
+from reprune import hashing
 from reprune.config.workload import Workload
 from reprune.data.datasets import Data
 from reprune.data.validation.examples import leaves
@@ -48,7 +48,7 @@ def validate(workload: Workload) -> Validation:
         expectations=findings.run,
         failures=findings.failures,
         leaks=leaks,
-        data_digest=digest.of_json([splits[name].digest for name in LEARNT_FROM]),
+        data_digest=hashing.of_json([splits[name].digest for name in LEARNT_FROM]),
         html=findings.html,
     )
 

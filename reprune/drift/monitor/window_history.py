@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reprune import digest
+from reprune import hashing
 from reprune.config.drift import DriftPolicy
 from reprune.drift import summary_file
 from reprune.drift.monitor.monitor_state import ROOT
@@ -59,7 +59,7 @@ def add(
         before = Recent()
     after, looks = before.add(reference, window, policy, seed=seed)
     unchanged = {id(block): key for block, key in zip(before.blocks, kept, strict=False)}
-    place = f"{_folder(workload)}{digest.of_bytes(name.encode())[:16]}"
+    place = f"{_folder(workload)}{hashing.of_bytes(name.encode())[:16]}"
     keys = tuple(
         "" if block is None else unchanged.get(id(block)) or _save(store, f"{place}-{2**level}.safetensors", block)
         for level, block in enumerate(after.blocks)

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import NamedTuple
 
-from reprune import words
+from reprune import formatting
 from reprune.config.gate import GatePolicy
 from reprune.config.limits import SizeLimit
 from reprune.gate.evidence import Evidence
@@ -23,14 +23,14 @@ def size(evidence: Evidence, policy: GatePolicy, limit: SizeLimit | None) -> lis
     """Check the size of the ONNX file against the budget."""
     dense, found = evidence.size_bytes[DENSE], evidence.size_bytes[CANDIDATE]
     check = partial(Check, name="size", family="size", severity=policy.size, estimate=float(found), unit="bytes")
-    said = f"the ONNX file has {words.size(found)}, {words.percent(found / dense)} of dense"
+    said = f"the ONNX file has {formatting.size(found)}, {formatting.percent(found / dense)} of dense"
     if limit is None:
         return [check(status="skipped", statement=f"{said}; the budget names no size")]
     allowed = limit.resolve(dense)
     return [
         check(
             status="passed" if found <= allowed else "failed",
-            statement=f"{said}; allowed {words.size(allowed)} ({limit.text})",
+            statement=f"{said}; allowed {formatting.size(allowed)} ({limit.text})",
             threshold=allowed,
             margin=allowed - found,
         )
@@ -65,9 +65,9 @@ def serving(evidence: Evidence, policy: GatePolicy) -> list[Check]:
                 statement="no fresh process was asked; set gate.serving to off to allow that",
             )
         ]
-    where = f"a fresh process with {words.count(found.threads, 'thread')}"
+    where = f"a fresh process with {formatting.count(found.threads, 'thread')}"
     if found.answers:
-        said = f"{where} opened the file and repeated {words.count(found.examples, 'recorded answer')}"
+        said = f"{where} opened the file and repeated {formatting.count(found.examples, 'recorded answer')}"
     elif found.problem:
         said = f"{where} could not serve the file: {found.problem}"
     else:
@@ -89,7 +89,7 @@ def _hop(name: str, found: Parity, policy: GatePolicy, limits: Limits) -> Check:
         family="parity",
         severity=policy.parity,
         status="passed" if alike else "failed",
-        statement=f"{said} on {words.count(found.examples, 'example')}",
+        statement=f"{said} on {formatting.count(found.examples, 'example')}",
         estimate=found.max_abs_error,
         threshold=allowed,
         margin=allowed - found.max_abs_error,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from reprune import words
+from reprune import formatting
 from reprune.config.gate import GatePolicy
 from reprune.gate import confidence_intervals
 from reprune.gate.calibration_error import calibration_rise
@@ -23,8 +23,10 @@ def disagreement(evidence: Evidence, policy: GatePolicy) -> list[Check]:
         return [Check(status="skipped", statement=statement, **about)]
     share = confidence_intervals.mean_interval(changed, confidence=2 * policy.confidence - 1)
     limit = policy.disagreement_limit
-    said = f"{CANDIDATE} predicts otherwise than dense on {words.percent(share.value)} "
-    said += f"({words.bound(policy.confidence)} {words.percent(share.high)}, allowed {words.percent(limit)})"
+    said = f"{CANDIDATE} predicts otherwise than dense on {formatting.percent(share.value)} "
+    said += (
+        f"({formatting.bound(policy.confidence)} {formatting.percent(share.high)}, allowed {formatting.percent(limit)})"
+    )
     said += _inside(evidence, changed)
     status = _three_way(share, limit)
     return [
@@ -53,14 +55,16 @@ def _expected_error(evidence: Evidence, policy: GatePolicy) -> Check:
         return Check(status="failed", statement=statement, **about)
     rise = calibration_rise(dense.confidence, dense.scores, candidate.confidence, candidate.scores, policy.confidence)
     limit = policy.calibration_rise
-    before, now = (words.percent(max(it, 0)) for it in (rise.candidate, rise.reference))  # chance may leave less than 0
+    before, now = (
+        formatting.percent(max(it, 0)) for it in (rise.candidate, rise.reference)
+    )  # chance may leave less than 0
     return Check.measured(
         rise,
         limit,
         **about,
         status=_three_way(rise, limit),
         statement=f"calibration error went from {before} to {now} "
-        f"({_change(rise, words.points, 'points')}; allowed {words.points(limit)})",
+        f"({_change(rise, formatting.points, 'points')}; allowed {formatting.points(limit)})",
         unit="share",
         examples=evidence.examples,
     )
@@ -86,12 +90,12 @@ def _rise(
         statement = f"the {name} of some examples is not finite"
         return Check(status="failed", statement=statement, **about)
     rise = confidence_intervals.compare(candidate, dense, policy.confidence)
-    said = f"mean {name} went from {words.plain(rise.candidate)} to {words.plain(rise.reference)} "
-    said += f"({_change(rise, words.plain, '')}; allowed {words.plain(limit)})"
+    said = f"mean {name} went from {formatting.plain(rise.candidate)} to {formatting.plain(rise.reference)} "
+    said += f"({_change(rise, formatting.plain, '')}; allowed {formatting.plain(limit)})"
     return Check.measured(rise, limit, **about, status=_three_way(rise, limit), statement=said, unit=unit)
 
 
-def _change(rise: Comparison, write: words.Form, unit: str) -> str:
+def _change(rise: Comparison, write: formatting.Form, unit: str) -> str:
     return f"a rise of at most {write(rise.high)} {unit}".rstrip()
 
 

@@ -1,6 +1,6 @@
 """Whether the candidate is fast enough on every target, from interleaved timings against dense and a control."""
 
-from reprune import words
+from reprune import formatting
 from reprune.config.gate import GatePolicy, Severity
 from reprune.config.limits import LatencyLimit
 from reprune.gate.evidence import Evidence
@@ -40,8 +40,8 @@ def _median(run: Benchmark, policy: GatePolicy, limit: LatencyLimit) -> Check:
 def _gain(run: Benchmark, policy: GatePolicy) -> Check:
     gain, control = run.speedup(CANDIDATE), run.noise.inverse()
     faster = run.faster(CANDIDATE)
-    spread = f"{words.times(control.low)} to {words.times(control.high)}"
-    said = f"{CANDIDATE} is {_range(gain, words.times)} as fast as dense on {run.target.label()}, "
+    spread = f"{formatting.times(control.low)} to {formatting.times(control.high)}"
+    said = f"{CANDIDATE} is {_range(gain, formatting.times)} as fast as dense on {run.target.label()}, "
     said += f"{'outside' if faster else 'inside'} the spread of two identical models ({spread})"
     return Check.measured(
         gain,
@@ -66,7 +66,7 @@ def _percentile(run: Benchmark, policy: GatePolicy, family: str, percentile: int
 
 
 def _check(name: str, family: str, policy: GatePolicy, measured: Estimate, limit: LatencyLimit) -> Check:
-    write = words.times if limit.relative else words.seconds
+    write = formatting.times if limit.relative else formatting.seconds
     # so few samples lie beyond the 99th percentile that an excess there must be shown to count as one
     over = measured.low if family == "extreme_latency" else measured.value
     status: Status = "passed" if measured.high <= limit.value else "failed" if over > limit.value else "inconclusive"
@@ -91,7 +91,7 @@ def _severity(family: str, status: Status, policy: GatePolicy) -> Severity:
     return "warn" if (family, status, severity) == ("extreme_latency", "inconclusive", "block") else severity
 
 
-def _range(measured: Estimate, write: words.Form) -> str:
+def _range(measured: Estimate, write: formatting.Form) -> str:
     return f"{write(measured.value)} ({write(measured.low)} to {write(measured.high)})"
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reprune import words
+from reprune import formatting
 from reprune.config.gate import GatePolicy
 from reprune.gate import confidence_intervals
 from reprune.gate.confidence_intervals import Comparison
@@ -58,22 +58,23 @@ def in_slices(evidence: Evidence, policy: GatePolicy, allowed: float) -> list[Ch
     return checks
 
 
-def form(evidence: Evidence) -> tuple[words.Form, str]:
+def form(evidence: Evidence) -> tuple[formatting.Form, str]:
     """Return how a difference of scores is written, and its unit: points where scores are shares."""
     shares = all(((answers.scores >= 0) & (answers.scores <= 1)).all() for answers in evidence.answers.values())
-    return (words.points, "points") if shares else (words.plain, f"of {evidence.metric}")
+    return (formatting.points, "points") if shares else (formatting.plain, f"of {evidence.metric}")
 
 
 def _finite(evidence: Evidence, policy: GatePolicy) -> Check:
+    examples = formatting.count(evidence.examples, "example")
     wrong = evidence.answers[CANDIDATE].not_finite
     return Check(
         name="finite outputs",
         family="quality",
         severity=policy.quality,
         status="failed" if wrong else "passed",
-        statement=f"{CANDIDATE} returned NaN or infinity on {wrong:,} of {words.count(evidence.examples, 'example')}"
+        statement=f"{CANDIDATE} returned NaN or infinity on {wrong:,} of {examples}"
         if wrong
-        else f"every output of {CANDIDATE} is a finite number, on {words.count(evidence.examples, 'example')}",
+        else f"every output of {CANDIDATE} is a finite number, on {examples}",
         examples=evidence.examples,
     )
 
@@ -89,7 +90,7 @@ def _informed(evidence: Evidence, policy: GatePolicy) -> list[Check]:
     found = confidence_intervals.mean_interval(evidence.answers[CANDIDATE].scores, confidence=2 * policy.confidence - 1)
     share = sum(float((evidence.labels == it).mean() * (predicted == it).mean()) for it in np.unique(evidence.labels))
     better = found.low > share
-    chance = f"its answers would be by chance ({words.percent(share)})"
+    chance = f"its answers would be by chance ({formatting.percent(share)})"
     return [
         Check.measured(
             found,
@@ -99,7 +100,7 @@ def _informed(evidence: Evidence, policy: GatePolicy) -> list[Check]:
             family="quality",
             severity=policy.quality,
             status="passed" if better else "failed",
-            statement=f"{CANDIDATE} is right on {words.percent(found.value)}, "
+            statement=f"{CANDIDATE} is right on {formatting.percent(found.value)}, "
             f"{'more' if better else 'not shown to be more'} than {chance}",
             unit="share",
             examples=found.examples,
@@ -146,18 +147,18 @@ def _statement(
     reference: str, seen: Comparison, status: Status, evidence: Evidence, policy: GatePolicy, allowed: float
 ) -> str:
     write, unit = form(evidence)
-    bound = f"{words.bound(policy.confidence)} {write(seen.high)}, allowed {write(allowed)}"
+    bound = f"{formatting.bound(policy.confidence)} {write(seen.high)}, allowed {write(allowed)}"
     known = "the champion" if reference == CHAMPION else reference
-    said = f"{_moved(seen, write, unit)} against {known} ({bound}) on {words.count(seen.examples, 'example')}"
+    said = f"{_moved(seen, write, unit)} against {known} ({bound}) on {formatting.count(seen.examples, 'example')}"
     if status != "inconclusive":
         return said
     if seen.examples < policy.minimum_examples:
         return f"{said}: too few to conclude anything, at least {policy.minimum_examples} are needed"
     needed = max(seen.examples_needed(allowed), seen.examples + 1)
-    return f"{said}: too few to tell; with the differences seen, {words.about(needed)} would be needed"
+    return f"{said}: too few to tell; with the differences seen, {formatting.about(needed)} would be needed"
 
 
-def _moved(seen: Comparison, write: words.Form, unit: str) -> str:
+def _moved(seen: Comparison, write: formatting.Form, unit: str) -> str:
     moved = write(abs(seen.drop))
     if seen.drop == 0:
         return f"{CANDIDATE} lost nothing"
@@ -170,7 +171,7 @@ def _slice(
     write, unit = form(evidence)
     harmed = p_value <= 1 - policy.confidence and seen.drop > allowed
     interval = f"interval {_signed(-seen.high, write)} to {_signed(-seen.low, write)}"
-    said = f"{name}: {_moved(seen, write, unit)} ({interval}) on {words.count(seen.examples, 'example')}"
+    said = f"{name}: {_moved(seen, write, unit)} ({interval}) on {formatting.count(seen.examples, 'example')}"
     if harmed:
         said += f", more than the {write(allowed)} allowed (p = {p_value:.2g} after Holm's correction)"
     elif seen.drop > allowed:
@@ -189,7 +190,7 @@ def _slice(
     )
 
 
-def _signed(value: float, write: words.Form) -> str:
+def _signed(value: float, write: formatting.Form) -> str:
     """Return a change of the score with its sign."""
     text = write(abs(value))
     return f"+{text}" if value > 0 else f"−{text}" if value < 0 else text
@@ -201,6 +202,7 @@ def _too_small(name: str, examples: int, policy: GatePolicy) -> Check:
         family="slices",
         severity=policy.slices,
         status="skipped",
-        statement=f"{name}: {words.count(examples, 'example')} are too few to judge ({policy.minimum_examples} needed)",
+        statement=f"{name}: {formatting.count(examples, 'example')} are too few to judge "
+        f"({policy.minimum_examples} needed)",
         examples=examples,
     )

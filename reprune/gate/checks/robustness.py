@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from reprune import words
+from reprune import formatting
 from reprune.config.gate import GatePolicy
 from reprune.gate import confidence_intervals
 from reprune.gate.checks.quality import form
@@ -50,7 +50,8 @@ def conditions(evidence: Evidence, policy: GatePolicy) -> list[Check]:
 def _why_not(condition: Condition, evidence: Evidence, policy: GatePolicy) -> str:
     """Return why a condition cannot be judged; empty where it can."""
     if len(condition.dense) < policy.minimum_examples:
-        return f"{words.count(len(condition.dense), 'example')} are too few to judge ({policy.minimum_examples} needed)"
+        examples = formatting.count(len(condition.dense), "example")
+        return f"{examples} are too few to judge ({policy.minimum_examples} needed)"
     if not condition.labelled:
         return "dense is right no more often than by chance, so the labels tell nothing"
     before = (evidence.answers[name].scores for name in (DENSE, CANDIDATE))
@@ -103,8 +104,8 @@ def _judged(
         CANDIDATE: evidence.answers[CANDIDATE].scores[clean].mean() - condition.candidate.mean(),
     }
     said = f"{name}: dense loses {write(losses[DENSE])} {unit}, {CANDIDATE} {write(losses[CANDIDATE])}; "
-    said += f"{words.bound(policy.confidence)} of the excess {write(found.high)}, allowed {write(limit)}, "
-    said += f"on {words.count(found.examples, 'example')}"
+    said += f"{formatting.bound(policy.confidence)} of the excess {write(found.high)}, allowed {write(limit)}, "
+    said += f"on {formatting.count(found.examples, 'example')}"
     if status == "inconclusive":
         said += ": too few to tell, all conditions taken together"
     return Check.measured(

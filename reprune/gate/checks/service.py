@@ -1,6 +1,6 @@
 """Whether the candidate keeps to the limits of the service: throughput, peak memory and cold start on every target."""
 
-from reprune import words
+from reprune import formatting
 from reprune.config.gate import GatePolicy
 from reprune.gate.evidence import Evidence
 from reprune.gate.predictions import CANDIDATE
@@ -26,7 +26,7 @@ def _on(run: Benchmark, policy: GatePolicy) -> list[Check]:
         checks.append(_check(f"throughput on {where}", said, found.throughput, least, "examples/s", policy, floor=True))
     if policy.cold_start_limit is not None:
         limit = policy.cold_start_limit.resolve(dense.cold_start_seconds)
-        said = f"{words.seconds(found.cold_start_seconds)}, allowed {words.seconds(limit)}"
+        said = f"{formatting.seconds(found.cold_start_seconds)}, allowed {formatting.seconds(limit)}"
         checks.append(_check(f"cold start on {where}", said, found.cold_start_seconds, limit, "seconds", policy))
     if policy.peak_memory_limit is not None:
         peaks = found.peak_memory_bytes, dense.peak_memory_bytes
@@ -41,7 +41,7 @@ def _memory(name: str, found: int | None, dense: int | None, policy: GatePolicy)
         said = f"{name}: the system does not tell; remove gate.peak_memory_limit"
         return Check(name=name, family="service", severity=policy.service, status="inconclusive", statement=said)
     limit = asked.resolve(dense or 0)
-    said = f"{words.size(found)}, allowed {words.size(limit)}"
+    said = f"{formatting.size(found)}, allowed {formatting.size(limit)}"
     return _check(name, said, float(found), limit, "bytes", policy)
 
 

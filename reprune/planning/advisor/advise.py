@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from reprune import words
+from reprune import formatting
 from reprune.config.sections import Budget
 from reprune.planning.advisor.facts import Facts
 
@@ -142,18 +142,18 @@ def _choose(rows: dict[str, Row], wanted: float, light: float) -> tuple[Answer, 
     if not helping:
         return "nothing", ["No method makes this model faster here beyond the noise: do not prune it for speed."]
     best = min(helping, key=lambda method: rows[method].latency_ratio or 1.0)
-    reached = words.times(rows[best].latency_ratio or 1.0)
+    reached = formatting.times(rows[best].latency_ratio or 1.0)
     if best in TRAINING:
-        told = f"At half width {reached} was measured; the budget of {words.times(wanted)} takes narrower cuts"
+        told = f"At half width {reached} was measured; the budget of {formatting.times(wanted)} takes narrower cuts"
         return best, [f"{told}: `reprune plan` shows what they lose.", *_caveats(best)]
-    told = f"{best} reaches {reached} where {words.times(wanted)} is allowed, and nothing that was tried comes nearer."
+    told = f"{best} reaches {reached}, {formatting.times(wanted)} is allowed, and nothing that was tried comes nearer."
     return best, [told, *_caveats(best)]
 
 
 def _enough(method: Answer, row: Row, wanted: float) -> str:
     kind = "without any training" if method not in TRAINING else "at half width, before anything finer is planned"
-    reached = words.times(row.latency_ratio or 1)
-    return f"{method} takes {reached} of the dense latency {kind}; {words.times(wanted)} is allowed."
+    reached = formatting.times(row.latency_ratio or 1)
+    return f"{method} takes {reached} of the dense latency {kind}; {formatting.times(wanted)} is allowed."
 
 
 def _caveats(method: Answer) -> list[str]:
@@ -166,10 +166,12 @@ def _payback(saved: float, run_seconds: float | None, inferences: int | None) ->
     if run_seconds is None or saved <= 0:
         return ""
     needed = round(run_seconds / saved)
-    cost = f"a run took {run_seconds / 60:.0f} min and saves {words.seconds(saved)} an inference"
+    cost = f"a run took {run_seconds / 60:.0f} min and saves {formatting.seconds(saved)} an inference"
     if inferences is not None and inferences < needed:
         return (
-            f"Do not prune: {cost}, which pays after {words.about(needed)} inferences; "
+            f"Do not prune: {cost}, which pays after {formatting.about(needed)} inferences; "
             f"{inferences:,} are expected before the next training."
         )
-    return f"{cost[0].upper()}{cost[1:]}: it has paid for itself in compute after {words.about(needed)} inferences."
+    return (
+        f"{cost[0].upper()}{cost[1:]}: it has paid for itself in compute after {formatting.about(needed)} inferences."
+    )

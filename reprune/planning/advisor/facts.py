@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import BaseModel, ConfigDict
 
-from reprune import digest
+from reprune import hashing
 from reprune.config.target import Target, machine
 from reprune.data.model_io import feed
 from reprune.inference.latency.benchmark import Benchmark, compare
@@ -41,7 +41,7 @@ def gather(subject: Subject, target: Target, store: Store, progress: Callable[[f
     """
     shapes = {name: [list(value.shape), str(value.dtype)] for name, value in subject.model.state_dict().items()}
     operators = [str(operator) for operator in subject.analysis.operators]
-    name = digest.of_json([shapes, operators])[:16]
+    name = hashing.of_json([shapes, operators])[:16]
     key = f"advice/{machine().key(target)}/{name}.json"
     if store.exists(key):
         return store.get_model(key, Facts).model_copy(update={"reused": True})

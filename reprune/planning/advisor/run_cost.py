@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reprune.step import read_records
+from reprune.steps.context import read_records
 from reprune.storage.base import Store
 
 LAST = "gate"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from reprune import digest
+from reprune import hashing
 from reprune.planning.sensitivity.adaptive_grid import Cells, default_widths
 from reprune.planning.sensitivity.curves import Curve, Sensitivity
 from reprune.pruning.graph.analysis import Analysis
@@ -126,15 +126,15 @@ class Memory:
 
 def digest_of_model(model: nn.Module) -> str:
     """Return the sha256 over the names and values of a model's parameters and buffers."""
-    return digest.of_json({name: _digest(tensor) for name, tensor in tensors_of(model).items()})
+    return hashing.of_json({name: _digest(tensor) for name, tensor in tensors_of(model).items()})
 
 
 def digest_of_data(batches: Iterable[Any]) -> str:
     """Return the sha256 over the tensors of batches of examples, in order."""
     leaves = [leaf for batch in batches for leaf in pytree.tree_leaves(batch)]
-    return digest.of_json([_digest(leaf) if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves])
+    return hashing.of_json([_digest(leaf) if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves])
 
 
 def _digest(tensor: Tensor) -> str:
     raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return digest.of_bytes(f"{tensor.dtype} {list(tensor.shape)}".encode() + raw.numpy().tobytes())
+    return hashing.of_bytes(f"{tensor.dtype} {list(tensor.shape)}".encode() + raw.numpy().tobytes())

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Patch
 
-from reprune import words
+from reprune import formatting
 from reprune.pruning.graph.analysis import Analysis, Group, Operator
 from reprune.report import theme
 from reprune.report.html import Figure
@@ -57,8 +57,8 @@ def network(analysis: Analysis) -> Figure:
     left_out = f" The {len(shown)} longest of {len(lanes)} groups are drawn." if len(shown) < len(lanes) else ""
     return Figure(
         svg=theme.draw(paint, width=theme.WIDE, height=3.0 + _height(len(shown)) + _longest(operators) * 0.055),
-        alt=f"Widths of {words.count(len(operators), 'operator')} in execution order, {whole} of them left whole, and "
-        f"the {words.count(len(lanes), 'group')} that couple them",
+        alt=f"Widths of {formatting.count(len(operators), 'operator')} in execution order, {whole} of them left whole, "
+        f"and the {formatting.count(len(lanes), 'group')} that couple them",
         caption="Above, the width of what each operator puts out, in execution order; hatched is what stays whole. "
         "Below, a line a group, with its number of cells: filled dots make its slices, open dots read them, and a cut "
         f"takes the same indices from all of them.{left_out}",

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from reprune import words
+from reprune import formatting
 from reprune.inference.latency.bootstrap import Estimate
 from reprune.inference.latency.latency_table import LatencyTable, OperatorLatency
 from reprune.report import theme
@@ -44,7 +44,7 @@ def distribution(seconds: Mapping[str, Sequence[float]], *, target: str, baselin
         axes.legend(loc="lower right", reverse=True)
         theme.bare(axes)
 
-    p50 = {name: words.seconds(float(np.median(values))) for name, values in seconds.items()}
+    p50 = {name: formatting.seconds(float(np.median(values))) for name, values in seconds.items()}
     return Figure(
         svg=theme.draw(paint, width=theme.WIDE, height=3.4),
         alt=f"Latency on {target}: medians " + ", ".join(f"{name} {value}" for name, value in p50.items()),
@@ -78,7 +78,7 @@ def ratios(found: Mapping[str, Estimate], noise: Estimate, baseline: str) -> Fig
         axes.set_xlabel(f"latency divided by that of {baseline}")
         theme.bare(axes, x_grid=True)
 
-    told = ", ".join(f"{name} {words.times(it.value)}" for name, it in found.items())
+    told = ", ".join(f"{name} {formatting.times(it.value)}" for name, it in found.items())
     return Figure(
         svg=theme.draw(paint, width=theme.WIDE, height=1.0 + 0.34 * len(names)),
         alt=f"Latency ratio to {baseline}: {told}",
@@ -111,7 +111,7 @@ def profile(table: LatencyTable) -> Figure:
     left_out = f" The {len(shown)} slowest of {len(slowest)} operators." if len(shown) < len(slowest) else ""
     return Figure(
         svg=theme.draw(paint, width=theme.WIDE, height=2.0 * rows + 0.4),
-        alt=f"Measured latency over output width for {words.count(len(shown), 'operator')}",
+        alt=f"Measured latency over output width for {formatting.count(len(shown), 'operator')}",
         caption="Dots were measured, at the input width that stands in the panel; the line is what a plan reads "
         "between them. A flat stretch is one block of the kernel: every width in it costs what the widest does. "
         f"Orange dots are widths that miss the kernel's fast path.{left_out}",

@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from reprune import words
+from reprune import formatting
 from reprune.report import theme
 from reprune.report.html import Figure
 
@@ -57,7 +57,8 @@ def front(points: Sequence[Point], chosen: Point, allowed_ratio: float) -> Figur
 
     return Figure(
         svg=theme.draw(paint, width=theme.WIDE, height=3.8),
-        alt=f"{words.count(len(points), 'plan')}, the fastest at {words.times(points[0]['predicted_ratio'])} of dense",
+        alt=f"{formatting.count(len(points), 'plan')}, the fastest at "
+        f"{formatting.times(points[0]['predicted_ratio'])} of dense",
         caption="Every point is a plan that no other betters in both; the loss is before any recovery. Lines lead from "
         "what was predicted to what was measured; the shaded side holds the budget.",
     )

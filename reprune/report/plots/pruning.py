@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from reprune import words
+from reprune import formatting
 from reprune.report import theme
 from reprune.report.html import Figure
 from reprune.report.plots.latency import short
@@ -100,9 +100,10 @@ def rounds(
     undone = " Shaded rounds did not recover and were taken back." if not all(it["recovered"] for it in done) else ""
     return Figure(
         svg=theme.draw(paint, width=theme.WIDE, height=5.2),
-        alt=f"{words.count(len(done), 'pruning round')}, ending at {last['latency_ratio']:.2f}x of the dense latency",
-        caption=f"{words.count(len(done), 'round')}; {last['parameters']:,} parameters are left, at "
-        f"{words.times(last['latency_ratio'])} of the dense latency.{undone}",
+        alt=f"{formatting.count(len(done), 'pruning round')}, "
+        f"ending at {last['latency_ratio']:.2f}x of the dense latency",
+        caption=f"{formatting.count(len(done), 'round')}; {last['parameters']:,} parameters are left, at "
+        f"{formatting.times(last['latency_ratio'])} of the dense latency.{undone}",
     )
 
 
@@ -136,7 +137,7 @@ def sensitivity(curves: Mapping[str, Sequence[SensitivityPoint]]) -> Figure:
     left_out = f" The {len(shown)} most sensitive of {len(points)} groups." if len(shown) < len(points) else ""
     return Figure(
         svg=theme.draw(paint, width=theme.WIDE, height=1.75 * rows + 0.4),
-        alt=f"Sensitivity curves of {words.count(len(shown), 'group')}",
+        alt=f"Sensitivity curves of {formatting.count(len(shown), 'group')}",
         caption=f"One group narrowed at a time, nothing retrained; bands are one standard error.{left_out}",
     )
 
@@ -175,6 +176,6 @@ def widths(groups: Mapping[str, tuple[int, int]]) -> Figure:
     left_out = f" The {len(shown)} groups of {len(groups)} that lost most." if len(shown) < len(groups) else ""
     return Figure(
         svg=theme.draw(paint, width=theme.WIDE, height=0.27 * len(shown) + 0.8),
-        alt=f"Widths before and after in {words.count(len(shown), 'group')}: {kept} of {dense} kept",
-        caption=f"What was kept of each group, {words.percent(kept / dense)} over all groups.{left_out}",
+        alt=f"Widths before and after in {formatting.count(len(shown), 'group')}: {kept} of {dense} kept",
+        caption=f"What was kept of each group, {formatting.percent(kept / dense)} over all groups.{left_out}",
     )

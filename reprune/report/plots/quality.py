@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from reprune import words
+from reprune import formatting
 from reprune.gate.calibration_error import Bin, expected_error
 from reprune.gate.confidence_intervals import mean_interval
 from reprune.gate.disagreements import Disagreement
@@ -53,7 +53,7 @@ def by_slice(
 
     return Figure(
         svg=theme.draw(paint, width=theme.WIDE, height=0.3 * len(shown) + 0.9),
-        alt=f"{metric} of dense and pruned in {words.count(len(shown), 'slice')}, with intervals",
+        alt=f"{metric} of dense and pruned in {formatting.count(len(shown), 'slice')}, with intervals",
         caption=f"Bars are {100 * confidence:.3g} % intervals of each model alone. Both saw the same examples, so the "
         "checks compare them pair by pair, which is sharper than the overlap of the bars.",
     )
@@ -93,8 +93,8 @@ def calibration(bins: Sequence[Bin], *, name: str) -> Figure:
 
     return Figure(
         svg=theme.draw(paint, height=3.4),
-        alt=f"Reliability of {name}: expected calibration error {words.percent(error)}",
-        caption=f"{name}: calibration error {words.percent(error)}. A dot on the line means what it says; "
+        alt=f"Reliability of {name}: expected calibration error {formatting.percent(error)}",
+        caption=f"{name}: calibration error {formatting.percent(error)}. A dot on the line means what it says; "
         "its area is the number of examples, the bar its distance.",
     )
 

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure as Canvas
 
-from reprune import words
+from reprune import formatting
 from reprune.report import theme
 from reprune.report.html import Figure
 from reprune.training.training_history import History
@@ -37,8 +37,8 @@ def curves(history: History, *, name: str, metric: str, percent: bool = True) ->
         for axes in (loss, score):
             theme.bare(axes)
 
-    reached = words.percent(best.validation_score) if percent else words.plain(best.validation_score)
-    spent = words.seconds(sum(it.seconds for it in epochs))
+    reached = formatting.percent(best.validation_score) if percent else formatting.plain(best.validation_score)
+    spent = formatting.seconds(sum(it.seconds for it in epochs))
     return Figure(
         svg=theme.draw(paint, height=3.8),
         alt=f"Training curves of {name}: best validation {metric} {reached} at epoch {best.epoch}",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reprune.config.loading import load
 from reprune.planning.advisor.run_cost import last_run_seconds
-from reprune.step import Step, read_records
+from reprune.steps.context import Step, read_records
 from reprune.storage.uri import open_store
 
 BESIDE = st.sampled_from([{"models": {}}, {"step": "prune"}, {"seconds": 3.0}, [], None, "text", 1])

@@ -11,10 +11,10 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from reprune.data import signals
-from reprune.digest import of_file
 from reprune.drift.dataset import DatasetExamples
 from reprune.drift.features import sample
 from reprune.drift.reference import LIMIT, Reference
+from reprune.hashing import of_file
 from reprune.inference.onnx.export import export
 
 SEEN = 897

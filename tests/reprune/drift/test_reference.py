@@ -7,12 +7,12 @@ from torch.utils.data import TensorDataset
 
 from reprune.data import signals
 from reprune.data.datasets import Data
-from reprune.digest import of_file
 from reprune.drift.dataset import DatasetExamples, freeze_reference
 from reprune.drift.decision import decide
 from reprune.drift.features import sample
 from reprune.drift.reference import Reference
 from reprune.errors import IntegrityError
+from reprune.hashing import of_file
 
 
 def test_a_reference_comes_back_exactly_and_its_bytes_are_reproducible(champion, tmp_path):

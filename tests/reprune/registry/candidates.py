@@ -1,6 +1,6 @@
 """Small versions that the gate let through, as the promote step publishes them."""
 
-from reprune import digest
+from reprune import hashing
 from reprune.gate.verdict import Check, conclude
 
 PASSED = Check(name="quality", family="quality", severity="block", status="passed", statement="no loss")
@@ -11,7 +11,7 @@ def write(folder, text):
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_text(text)
     (folder / "requests.npz").write_text("asked of no target")
-    verdict = conclude([PASSED], candidate_sha256=digest.of_file(folder / "model.onnx"), examples=10)
+    verdict = conclude([PASSED], candidate_sha256=hashing.of_file(folder / "model.onnx"), examples=10)
     (folder / "verdict.json").write_text(verdict.model_dump_json())
     return folder
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from reprune import digest
+from reprune import hashing
 from reprune.config import loading
 from reprune.data.datasets import Data
 from reprune.errors import IntegrityError
@@ -14,8 +14,8 @@ from reprune.gate.verdict import Check, conclude
 from reprune.inference.onnx.export import export
 from reprune.inference.onnx.quantize import Quantizer
 from reprune.pruning import bundle
-from reprune.step import Step
 from reprune.steps import promote
+from reprune.steps.context import Step
 from tests.reprune.onnx import products
 
 DIGITS = loading.load("digits")
@@ -39,12 +39,12 @@ def judged(made, tmp_path):
     with Step("promote", workload=DIGITS.model_dump_json(), store=str(tmp_path / "store"), run="run-1") as step:
         check = Check(name="quality", family="quality", severity="block", status="passed", statement="as good")
         digests = {
-            "candidate_sha256": digest.of_file(paths["exported"] / "candidate.onnx"),
-            "bundle_sha256": digest.of_file(paths["candidate"] / "bundle.json"),
+            "candidate_sha256": hashing.of_file(paths["exported"] / "candidate.onnx"),
+            "bundle_sha256": hashing.of_file(paths["candidate"] / "bundle.json"),
         }
         paths["verdict"].write_text(conclude([check], **digests, examples=10).model_dump_json())
         paths["report"].write_text("<html>")
-        record = {"comparison": [], "champion": None, "verdict_sha256": digest.of_file(paths["verdict"])}
+        record = {"comparison": [], "champion": None, "verdict_sha256": hashing.of_file(paths["verdict"])}
         step.put_evidence("gate.json", json.dumps(record).encode())
         yield step, paths
 
@@ -62,12 +62,12 @@ def test_the_quantized_file_is_published_where_the_verdict_is_on_that(judged):
     quantizer = Quantizer(paths["exported"] / "candidate.onnx", reduced=products.SATURATE)
     quantizer.calibrate([Data(DIGITS).example(batch_size=16)])
     served = quantizer.write(paths["exported"] / "quantized.onnx")
-    verdict = json.loads(paths["verdict"].read_text()) | {"candidate_sha256": digest.of_file(served)}
+    verdict = json.loads(paths["verdict"].read_text()) | {"candidate_sha256": hashing.of_file(served)}
     paths["verdict"].write_text(json.dumps(verdict))
-    record = {"comparison": [], "champion": None, "verdict_sha256": digest.of_file(paths["verdict"])}
+    record = {"comparison": [], "champion": None, "verdict_sha256": hashing.of_file(paths["verdict"])}
     step.put_evidence("gate.json", json.dumps(record).encode())
     version = step.registry.version(promote.run(step, **paths))
-    assert {file.path: file.sha256 for file in version.files}["model.onnx"] == digest.of_file(served)
+    assert {file.path: file.sha256 for file in version.files}["model.onnx"] == hashing.of_file(served)
 
 
 def swap_bundle(paths):

@@ -13,10 +13,10 @@ import reprune
 from reprune.config.loading import parse
 from reprune.pruning import bundle
 from reprune.registry.registry import Registry
-from reprune.step import Step, read_records
-from reprune.steps import analyze_sensitivity, finetune, learning, profile_hardware, prune, train
+from reprune.steps import analyze_sensitivity, finetune, profile_hardware, prune, recovery, train
+from reprune.steps.context import Step, read_records
+from reprune.steps.warm_start import Former, former_cut, former_model, note_replay
 from reprune.storage.uri import open_store
-from reprune.warm_start import Former, former_cut, former_model, note_replay
 
 PROJECT = Path(__file__).parents[2] / "end_to_end" / "project"
 RAW = {
@@ -274,7 +274,7 @@ def test_recovery_begins_from_the_weights_of_the_champion_and_without_them_from_
     warm, tensors, rate = replayed(cycle)
     assert warm["accepted"] and warm["begun"].startswith("recovery began from the champion's own weights")
     with cycle.step("judge") as step:
-        worth = learning.judgement(step, bundle.load(champion.at("candidate"), allow=["shapes:build"]))
+        worth = recovery.judgement(step, bundle.load(champion.at("candidate"), allow=["shapes:build"]))
     assert warm["round"]["loss_before"] == pytest.approx(worth.loss)
     (path,) = Path(cycle.store).glob(f"registry/*/versions/{champion.version.id}/files/{bundle.WEIGHTS}")
     path.unlink()

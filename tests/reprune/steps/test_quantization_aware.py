@@ -12,10 +12,10 @@ from reprune.config import loading
 from reprune.data.tasks import Classification
 from reprune.inference.onnx.mixed_precision import Mixed
 from reprune.pruning import bundle
-from reprune.step import Step
 from reprune.steps import export_onnx, finetune
 from reprune.steps.benchmark import QUANTIZED
-from reprune.steps.quantization_aware import NAME
+from reprune.steps.context import Step
+from reprune.steps.qat import NAME
 from reprune.training.trainer import Settings, fit
 from tests.reprune.steps import unbalanced
 

@@ -6,9 +6,9 @@ import pytest
 
 from reprune.config import loading
 from reprune.pruning import bundle
-from reprune.step import Step
-from reprune.steps import export_onnx, quantizing
+from reprune.steps import export_onnx, quantization
 from reprune.steps.benchmark import QUANTIZED
+from reprune.steps.context import Step
 
 DIGITS = loading.load("digits")
 
@@ -33,7 +33,7 @@ def run(folder, **changes):
 
 def test_the_quantized_file_lies_beside_the_others_with_what_it_loses(exported):
     folder, record = exported
-    found = quantizing.Quantization.model_validate(record["quantization"])
+    found = quantization.Quantization.model_validate(record["quantization"])
     assert found.status == "made" and found.calibration == "minmax" and found.calibration_examples == 32
     assert found.size_bytes == (folder / QUANTIZED).stat().st_size < record["models"]["candidate"]["size_bytes"] / 3
     assert found.mixed.loss.parity.examples > 100 and list(found.hop) == ["candidate: ONNX → int8"]
@@ -49,7 +49,7 @@ def asked(tmp_path, exported):
         candidate.write_bytes((exported[0] / "candidate.onnx").read_bytes())
         text = DIGITS.replace(**changes).model_dump_json()
         with Step("export_onnx", workload=text, store=str(tmp_path / "store"), run="run-1") as step:
-            return quantizing.quantize(step, candidate), (tmp_path / QUANTIZED).exists()
+            return quantization.quantize(step, candidate), (tmp_path / QUANTIZED).exists()
 
     return quantize
 

@@ -11,15 +11,14 @@ import jsonschema
 import pytest
 import yaml
 
-from reprune import packing
 from reprune.config import loading
 from reprune.errors import ClusterError, StepError
-from reprune.step import Step
-from reprune.steps import train, train_job
+from reprune.steps import code_archive, kubeflow_trainjob, train
+from reprune.steps.context import Step
 
 CRD = Path(__file__).parents[2] / "manifests" / "crds" / "trainjobs.yaml"
 SCHEMA = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-TRAINING = train_job.Training(key="0123456789abcdef" * 4, epochs=2, learning_rate=0.001)
+TRAINING = kubeflow_trainjob.Training(key="0123456789abcdef" * 4, epochs=2, learning_rate=0.001)
 SECRET = {"reprune-store": {"AWS_ACCESS_KEY_ID": "a key"}}
 CLUSTER = {
     "secrets": {"reprune-store": ["AWS_ACCESS_KEY_ID"]},
@@ -62,8 +61,8 @@ class Jobs:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(train_job, "POLL_SECONDS", 0.01)
-    monkeypatch.setenv(train_job.IMAGE, "registry.example/train@sha256:" + "1" * 64)
+    monkeypatch.setattr(kubeflow_trainjob, "POLL_SECONDS", 0.01)
+    monkeypatch.setenv(kubeflow_trainjob.IMAGE, "registry.example/train@sha256:" + "1" * 64)
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def a_step(tmp_path, **changes):
 
 def test_the_job_asks_for_what_the_workload_says(step):
     jobs = Jobs("Complete")
-    train_job.train_elsewhere(step, TRAINING, jobs)
+    kubeflow_trainjob.train_elsewhere(step, TRAINING, jobs)
     (job,) = jobs.made
     trainer = job["spec"]["trainer"]
     assert job["spec"]["runtimeRef"] == {"name": "torch-distributed"}
@@ -96,46 +95,46 @@ def test_code_that_travels_in_the_pipeline_travels_on_to_the_job(tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "made_up.py").write_text("def build(): ...\n")
-    step = a_step(tmp_path, code=packing.pack(folder), cluster=CLUSTER)
+    step = a_step(tmp_path, code=code_archive.pack(folder), cluster=CLUSTER)
     assert Path(step.workload.code).is_dir(), "unpacked for the step itself"
-    job = train_job.body(step, "a-job", TRAINING)
+    job = kubeflow_trainjob.body(step, "a-job", TRAINING)
     given = {it["name"]: it.get("value") for it in job["spec"]["trainer"]["env"]}
     again = Step("train", workload=given["REPRUNE_WORKLOAD_JSON"], store=given["REPRUNE_STORE"], run="run-1")
     assert (Path(again.workload.code) / "made_up.py").is_file()
-    assert packing.PREFIX in given["REPRUNE_WORKLOAD_JSON"]
+    assert code_archive.PREFIX in given["REPRUNE_WORKLOAD_JSON"]
 
 
 def test_a_step_that_is_tried_again_follows_the_job_it_made_before(step):
     jobs = Jobs("Complete")
-    train_job.train_elsewhere(step, TRAINING, jobs)
-    train_job.train_elsewhere(step, TRAINING, jobs)
+    kubeflow_trainjob.train_elsewhere(step, TRAINING, jobs)
+    kubeflow_trainjob.train_elsewhere(step, TRAINING, jobs)
     assert len(jobs.made) == 1
 
 
 def test_a_job_that_failed_fails_the_step_and_is_made_again_on_the_next_try(step):
     jobs = Jobs("Failed")
     with pytest.raises(StepError, match="failed: Because: it is so"):
-        train_job.train_elsewhere(step, TRAINING, jobs)
+        kubeflow_trainjob.train_elsewhere(step, TRAINING, jobs)
     jobs.ends = ["Complete"]
-    train_job.train_elsewhere(step, TRAINING, jobs)
+    kubeflow_trainjob.train_elsewhere(step, TRAINING, jobs)
     assert len(jobs.deleted) == 1
     assert len(jobs.made) == 2
 
 
 def test_an_api_that_is_away_for_a_while_is_waited_for_but_not_for_ever(step, monkeypatch):
-    monkeypatch.setattr(train_job, "PATIENCE", 3)
+    monkeypatch.setattr(kubeflow_trainjob, "PATIENCE", 3)
     jobs = Jobs()
-    jobs.create(train_job.body(step, "a-job", TRAINING))
+    jobs.create(kubeflow_trainjob.body(step, "a-job", TRAINING))
     jobs.away, jobs.ends = 3, ["Complete"]
-    train_job._follow(jobs, "a-job")
+    kubeflow_trainjob._follow(jobs, "a-job")
     jobs.away = 10
     with pytest.raises(ClusterError):
-        train_job._follow(jobs, "a-job")
+        kubeflow_trainjob._follow(jobs, "a-job")
 
 
 def test_a_job_that_somebody_deleted_is_said_so(step):
     with pytest.raises(StepError, match="was deleted while it ran"):
-        train_job._follow(Jobs(), "a-job")
+        kubeflow_trainjob._follow(Jobs(), "a-job")
 
 
 @pytest.mark.slow
@@ -160,7 +159,7 @@ def test_the_job_learns_and_the_step_only_takes_it_up(tmp_path, monkeypatch):
         jobs.ends.append("Failed" if done.returncode else "Complete")
 
     stop, log = threading.Event(), []
-    monkeypatch.setattr(train_job, "_jobs_here", lambda: jobs)
+    monkeypatch.setattr(kubeflow_trainjob, "_jobs_here", lambda: jobs)
     thread = threading.Thread(target=trainer)
     thread.start()
     try:
@@ -180,5 +179,5 @@ def _model():
 
 
 def train_step_without_job(step, monkeypatch):
-    monkeypatch.delenv(train_job.IMAGE)
+    monkeypatch.delenv(kubeflow_trainjob.IMAGE)
     return train._train(step, _model(), {}, epochs=2, learning_rate=0.001)

@@ -13,7 +13,7 @@ from reprune.pruning import bundle
 from reprune.pruning.iterative.rounds import Round
 from reprune.pruning.recipe import Recipe
 from reprune.pruning.recipe_overlap import Overlap
-from reprune.step import Step, read_records
+from reprune.steps.context import Step, read_records
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,13 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from reprune import packing, versions
 from reprune.config import entry_points
 from reprune.config.loading import parse
 from reprune.config.workload import Workload
 from reprune.errors import Evicted, RepruneError
 from reprune.events import VARIABLE, WATCHER, Events, is_asked_to_stop
 from reprune.registry.registry import Registry
+from reprune.steps import code_archive, compatibility
 from reprune.storage.base import Store
 from reprune.storage.uri import open_store
 
@@ -69,8 +69,8 @@ class Step:
         _end_with_run()
         self._events.emit("started", run=self.run)
         try:
-            versions.check_pipeline()
-            versions.check_store(self.store)
+            compatibility.check_pipeline()
+            compatibility.check_store(self.store)
             entry_points.use_code(self.workload.code)
         except RepruneError as error:
             self._fail(error)
@@ -94,8 +94,8 @@ class Step:
     def workload(self) -> Workload:
         """The workload."""
         workload = parse(json.loads(self.workload_json), origin="the pipeline's workload")
-        if workload.code and workload.code.startswith(packing.PREFIX):
-            return workload.model_copy(update={"code": str(packing.unpack(workload.code))})
+        if workload.code and workload.code.startswith(code_archive.PREFIX):
+            return workload.model_copy(update={"code": str(code_archive.unpack(workload.code))})
         return workload
 
     @cached_property

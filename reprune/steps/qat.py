@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from reprune import digest
+from reprune import hashing
 from reprune.errors import StepError
 from reprune.inference.onnx.export import export
 from reprune.inference.onnx.quantize import best_int8
-from reprune.step import Step
-from reprune.steps import learning, quantizing
-from reprune.steps.quantizing import Quantization
+from reprune.steps import quantization, recovery
+from reprune.steps.context import Step
+from reprune.steps.quantization import Quantization
 from reprune.training.qat import Rounding
 from reprune.training.training_history import Epoch
 
@@ -65,32 +65,32 @@ def fine_tune(
     with TemporaryDirectory() as scratch:
         candidate, source = Path(scratch) / "candidate.onnx", Path(scratch) / "source.onnx"
         export(model, step.data.example(), candidate)
-        before = quantizing.quantize(step, candidate)
+        before = quantization.quantize(step, candidate)
         if before is None or before.status != "lossy":
             return None, None
         chained = before.format == "int8" and best_int8(candidate) == "int8"
         trained, rounding = copy.deepcopy(model), Rounding(levels=64 if before.reduced_range else 127, chained=chained)
         try:
-            history = learning.learn(
+            history = recovery.learn(
                 step,
                 trained,
-                learning.settings(
+                recovery.settings(
                     step,
                     epochs=epochs,
-                    learning_rate=learning.recovery_rate(step),
+                    learning_rate=recovery.recovery_rate(step),
                     seed=step.workload.seed + 2,
                     rounding=rounding,
                 ),
                 teacher=teacher,
-                checkpoints=step.checkpoints(digest.of_json([parent, epochs, asdict(rounding)])),
+                checkpoints=step.checkpoints(hashing.of_json([parent, epochs, asdict(rounding)])),
                 name=NAME,
-                on_epoch=learning.tell_epochs(step, epochs),
+                on_epoch=recovery.tell_epochs(step, epochs),
             )
         except StepError as error:
             statement = f"fine-tuning for {before.format} failed: {error.message}"
             return Awareness(helped=False, statement=statement, before=before), None
         export(trained, step.data.example(), source)
-        after = quantizing.quantize(step, candidate, source)
+        after = quantization.quantize(step, candidate, source)
     helped, statement = after is not None and after.status == "made", _said(before, after, epochs)
     aware = Awareness(helped=helped, statement=statement, before=before, after=after, history=history.epochs)
     return aware, trained if helped else None

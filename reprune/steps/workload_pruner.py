@@ -8,6 +8,7 @@ from functools import cached_property
 from torch import nn
 
 from reprune.errors import InputError
+from reprune.formatting import clock, score
 from reprune.inference.latency.latency_table import LatencyTable
 from reprune.planning.plan import Plan
 from reprune.planning.planning_context import Subject
@@ -21,12 +22,11 @@ from reprune.pruning.iterative.rounds import Judgement, Measured, Round
 from reprune.pruning.iterative.schedules import Fixed, Following, Pace
 from reprune.pruning.recipe_overlap import kept_cells, overlap
 from reprune.pruning.surgery import replay
-from reprune.step import Step
-from reprune.steps import learning
+from reprune.steps import recovery
+from reprune.steps.context import Step
+from reprune.steps.warm_start import Former, FormerModel, WarmStart, shortened
 from reprune.storage.checkpoints import Checkpoints
 from reprune.training.training_history import Epoch
-from reprune.warm_start import Former, FormerModel, WarmStart, shortened
-from reprune.words import clock, score
 
 PLAN, REPLAY = "plan", "replay"
 """Names of the plan, and of what the replayed recipe costs, among the checkpoints."""
@@ -54,11 +54,11 @@ class Pruner:
 
     @cached_property
     def _baseline(self) -> Judgement:
-        return learning.judgement(self._step, self._subject.model)
+        return recovery.judgement(self._step, self._subject.model)
 
     @cached_property
     def _cost(self) -> Cost:
-        return learning.recovery_cost(self._step, self._subject.model)
+        return recovery.recovery_cost(self._step, self._subject.model)
 
     def search(self, tables: Sequence[LatencyTable], curves: Sensitivity | None, spent: float) -> tuple[Plan, Outcome]:
         """Plan the widths, and go there in rounds.
@@ -74,9 +74,9 @@ class Pruner:
             pace = Fixed(self._settings.schedule, self._rounds, self._settings.epochs)
         self._place = (0, pace.ahead(()))
         planned = self._macs(self._subject.narrowed(plan.widths))
-        aware = learning.aware_epochs(self._step.workload, self._step.workload.finetune.epochs)
+        aware = recovery.aware_epochs(self._step.workload, self._step.workload.finetune.epochs)
         finetune = self._cost.of(planned, self._step.workload.finetune.epochs + aware)
-        outcome = self._loop(pace, reserved=finetune + spent, rate=learning.recovery_rate(self._step)).run(
+        outcome = self._loop(pace, reserved=finetune + spent, rate=recovery.recovery_rate(self._step)).run(
             self._subject.model,
             self._baseline,
             plan.widths,
@@ -116,7 +116,7 @@ class Pruner:
             over = f"{cutting.measured.latency_ratio:.2f}x latency is {cutting.measured.excess:.2f} of it"
             return known.model_copy(update={"reason": f"{name} misses the budget ({over})"}), None
         epochs = shortened(step.workload.finetune.epochs, step.workload.warm_start)
-        rate = learning.recovery_rate(step) if isinstance(model, str) else learning.warm_rate(step)
+        rate = recovery.recovery_rate(step) if isinstance(model, str) else recovery.warm_rate(step)
         reserved = self._cost.of(self._macs(cutting.model), epochs)
         loop = self._loop(Following(), reserved=reserved, rate=rate, name=REPLAY)
         done = loop.recover(cutting, self._baseline, number=1, spent=0.0, started=time.perf_counter())
@@ -178,10 +178,10 @@ class Pruner:
                 told = f"{text}, epoch {epoch.epoch} of {epochs} · {score(epoch.validation_score)} on validation"
                 step.progress(told, (over + epoch.epoch / (epochs + 1)) / (over + max(ahead, 1)))
 
-            learning.learn(
+            recovery.learn(
                 step,
                 model,
-                learning.settings(step, epochs=epochs, learning_rate=rate, seed=seed),
+                recovery.settings(step, epochs=epochs, learning_rate=rate, seed=seed),
                 teacher=teacher,
                 checkpoints=self._checkpoints,
                 name=f"{name}-{number}{'-again' if again else ''}",
@@ -192,9 +192,9 @@ class Pruner:
             example_inputs=step.data.example(),
             criterion=prune.criterion,
             saliency_batches=self._subject.training_batches,
-            loss=learning.mean_loss(step.task),
+            loss=recovery.mean_loss(step.task),
             recover=recover,
-            judge=lambda model: learning.judgement(step, model),
+            judge=lambda model: recovery.judgement(step, model),
             measure=self._measure,
             clock=time.perf_counter,
         )

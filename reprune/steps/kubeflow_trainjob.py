@@ -3,7 +3,7 @@
 The step and the job meet in the store: the job leaves the checkpoint of a finished training, and the step takes it up.
 So a step that is tried again finds the job it made before, and a job that is made again goes on where the last one was.
 
-``torchrun -m reprune.steps.train_job`` is what the job's nodes run.
+``torchrun -m reprune.steps.kubeflow_trainjob`` is what the job's nodes run.
 """
 
 import os
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from reprune.config import entry_points
 from reprune.config.cluster import TrainJob, seconds
 from reprune.errors import ClusterError, StepError
-from reprune.step import Step
+from reprune.steps.context import Step
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 IMAGE = "REPRUNE_TRAIN_JOB_IMAGE"
@@ -98,7 +98,7 @@ def body(step: Step, name: str, training: Training) -> dict[str, Any]:
     labels = {"app.kubernetes.io/name": "reprune", "reprune.dev/workload": step.workload.name}
     trainer = {
         "image": os.environ[IMAGE],
-        "command": ["torchrun", "-m", "reprune.steps.train_job"],
+        "command": ["torchrun", "-m", "reprune.steps.kubeflow_trainjob"],
         "env": environment,
         "numNodes": job.nodes,
         "numProcPerNode": job.processes,
@@ -151,7 +151,7 @@ def _state(job: dict[str, Any]) -> tuple[str, str]:
 
 
 def _jobs_here() -> Jobs:
-    from reprune.custom_objects import CustomObjects
+    from reprune.steps.kubernetes import CustomObjects
 
     namespace = NAMESPACE.read_text().strip() if NAMESPACE.is_file() else "default"
     return CustomObjects(GROUP, VERSION, PLURAL, namespace)
@@ -163,7 +163,7 @@ def main() -> None:
 
     from reprune.planning.dense_model import previous
     from reprune.pruning import bundle
-    from reprune.steps import learning
+    from reprune.steps import recovery
     from reprune.training import workload_training
     from reprune.training.trainer import seed_everything
 
@@ -183,7 +183,7 @@ def main() -> None:
         step.data,
         step.task,
         former[0] if former else bundle.build(step.workload.model, key="model"),
-        learning.settings(step, epochs=training.epochs, learning_rate=training.learning_rate, seed=seed),
+        recovery.settings(step, epochs=training.epochs, learning_rate=training.learning_rate, seed=seed),
         checkpoints=step.checkpoints(training.key),
     )
     if dist.is_initialized():

@@ -8,7 +8,7 @@ from typing import Any
 import onnxruntime
 import torch
 
-from reprune import __version__, digest
+from reprune import __version__, hashing
 from reprune.config import entry_points
 from reprune.config.workload import Workload
 
@@ -56,8 +56,8 @@ def code_digest(workload: Workload) -> str:
             continue  # built in, compiled, or made up by torch
         inside = _is_below(file, root) if root else name.startswith(tuple(packages))
         if inside:
-            sources[name] = digest.of_file(file)
-    return digest.of_json(sources)
+            sources[name] = hashing.of_file(file)
+    return hashing.of_json(sources)
 
 
 def _is_below(file: Path, root: Path) -> bool:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from reprune import digest
+from reprune import hashing
 from reprune.config.target import Machine, machine
 from reprune.data.model_io import Inputs
 from reprune.errors import InputError
@@ -14,8 +14,8 @@ from reprune.inference.onnx.mixed_precision import Allowed, Mixed, quantize_with
 from reprune.inference.onnx.parity import Parity
 from reprune.inference.onnx.quantize import Quantizer, needs_reduced_range
 from reprune.pruning.iterative.pruner import first_batches
-from reprune.step import Step
 from reprune.steps.benchmark import QUANTIZED
+from reprune.steps.context import Step
 from reprune.training.rng import seed_everything
 
 BATCH = 8
@@ -106,7 +106,7 @@ def _quantize(step: Step, candidate: Path, source: Path, path: Path) -> Quantiza
         _allowed(step),
         tell=lambda text: step.progress(f"{settings.format}: {text}"),
     )
-    held = {"size_bytes": path.stat().st_size, "sha256": digest.of_file(path)} if found.holds else {}
+    held = {"size_bytes": path.stat().st_size, "sha256": hashing.of_file(path)} if found.holds else {}
     if not found.holds:
         path.unlink()
     return Quantization.model_validate(

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reprune import words
+from reprune import formatting
 from reprune.config.workload import Workload
 from reprune.data.model_io import call
 from reprune.data.tasks import Task
 from reprune.pruning.iterative.cost import Cost, macs_of
 from reprune.pruning.iterative.rounds import Judgement
-from reprune.step import Step
+from reprune.steps.context import Step
 from reprune.storage.checkpoints import Checkpoints
 from reprune.training import workload_training
 from reprune.training.evaluation import scores
@@ -148,7 +148,7 @@ def tell_epochs(step: Step, epochs: int) -> Callable[[Epoch], None]:
     """Return a callback that tells the watcher of each epoch."""
 
     def tell(epoch: Epoch) -> None:
-        score = f"{words.score(epoch.validation_score)} on validation"
+        score = f"{formatting.score(epoch.validation_score)} on validation"
         step.progress(f"epoch {epoch.epoch} of {epochs} · loss {epoch.loss:.3f} · {score}", epoch.epoch / epochs)
 
     return tell
