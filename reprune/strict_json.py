@@ -35,7 +35,8 @@ def encode(value: Any, name: str, *, remedy: str = _REMEDY) -> Any:
         encoded = _encoded(value, name, remedy)
         json.loads(json.dumps(encoded, allow_nan=False))
     except RecursionError:
-        raise InputError(f"{name} cannot be written as JSON: it is nested too deeply, or holds itself.", remedy) from None
+        problem = "it is nested too deeply, or holds itself"
+        raise InputError(f"{name} cannot be written as JSON: {problem}.", remedy) from None
     except ValueError as error:  # an integer with more digits than Python reads
         raise InputError(f"{name} cannot be written as JSON: {error}.", remedy) from None
     return encoded
