@@ -54,15 +54,22 @@ def staged(folder: Path, *, index: str, names: Sequence[str]) -> Iterator[Path]:
 
 
 def finish(folder: Path, *, index: str, names: Sequence[str]) -> None:
-    """Move published files to their places, the index last; also side by side with another process that does so."""
+    """Move published files to their places, the index last; also side by side with another process that does so.
+
+    Raises:
+        InputError: The index among the published files names no files.
+        OSError: The folder cannot be written.
+    """
     published = folder / PUBLISHED
     wanted = _named(published / index)
-    for name in (*(name for name in names if name != index), index) if wanted is not None else ():
-        with contextlib.suppress(FileNotFoundError):  # it was moved already
-            if name in wanted or name == index:
-                os.replace(published / name, folder / name)
-            else:
-                (folder / name).unlink()
+    if wanted is not None:
+        others = [name for name in names if name != index]
+        for name in (*others, index):
+            with contextlib.suppress(FileNotFoundError):  # it was moved already
+                if name == index or name in wanted:
+                    os.replace(published / name, folder / name)
+                else:
+                    (folder / name).unlink()
     with contextlib.suppress(FileNotFoundError):
         published.rmdir()
 
@@ -94,7 +101,7 @@ def _sweep(parent: Path, prefix: str) -> None:
     for place in parent.iterdir():
         if not place.name.startswith(prefix):
             continue
-        with contextlib.suppress(FileNotFoundError):  # its process has just published it
+        with contextlib.suppress(OSError):  # its process has just published it, or is another user's
             descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
             if _lock(descriptor):
                 shutil.rmtree(place, ignore_errors=True)

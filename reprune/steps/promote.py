@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reprune import bundle, digest
+from reprune import bundle, digest, strict_json
 from reprune.approval import COMPARED_WITH, REQUESTS, TARGETS, VERDICT, approve
 from reprune.champions import ONNX
 from reprune.drift.dataset import freeze_reference
@@ -32,7 +32,7 @@ def run(step: Step, *, candidate: Path, exported: Path, verdict: Path, report: P
     gate = step.records()["gate"]
     judged, served = _verdict_on(candidate, exported, verdict, gate["verdict_sha256"])
     lineage = {
-        **bundle.Description.read(candidate).lineage,
+        **strict_json.encode(bundle.Description.read(candidate).lineage, "lineage"),
         "workload": step.workload.model_dump(mode="json", exclude_defaults=True),
         "run": step.run,
         "comparison": gate["comparison"],
