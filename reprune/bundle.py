@@ -48,7 +48,7 @@ FILES = (DESCRIPTION, WEIGHTS, QUANTIZED, RECIPE, MASKS, BUFFERS)
 class Description(BaseModel):
     """The contents of ``bundle.json``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     format: int = FORMAT
     model: str

@@ -154,7 +154,8 @@ def _differences(model: nn.Module, again: nn.Module) -> list[str]:
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    """Return the shapes of a model's tensors; its state may hold something else, which no file of tensors takes."""
+    return {name: tuple(value.shape) for name, value in model.state_dict().items() if torch.is_tensor(value)}
 
 
 def _shown(module: nn.Module | None) -> str:
