@@ -149,10 +149,10 @@ def save(
             tensor_files.write_buffers(buffers, place / BUFFERS)
             description = _describe(model, place, made_by, lineage)
             loaded = _loaded(place, folder, made_by)
-        told = {"name": made_by.entry_point, "remedy": f"{PASS_FACTORY}{signature(made_by)}"}
-        proof.check_same(model, loaded, masks_or_none, inputs, **told)
+        words = {"name": made_by.entry_point, "remedy": f"{PASS_FACTORY}{signature(made_by)}"}
+        proof.check_same(model, loaded, masks_or_none, inputs, **words)
         if quantized is not None:
-            proof.check_same(quantized, _loaded(place, folder, made_by, quantized=True), masks_or_none, inputs, **told)
+            proof.check_same(quantized, _loaded(place, folder, made_by, quantized=True), masks_or_none, inputs, **words)
     return description
 
 
