@@ -36,7 +36,7 @@ DRIFT_TESTS = 20
 class Latency(BaseModel):
     """Latencies of the champion on one target."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     target: str
     seconds: dict[str, float]
@@ -46,7 +46,7 @@ class Latency(BaseModel):
 class ChampionMetrics(BaseModel):
     """What the champion is like; only what was measured."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     accuracy: float | None = None
     """Mean score on the test split, as a ratio."""
@@ -78,7 +78,7 @@ class ChampionMetrics(BaseModel):
 class DriftMetrics(BaseModel):
     """One drift test."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
     name: str
     statistic: float
@@ -89,7 +89,7 @@ class DriftMetrics(BaseModel):
 class RunMetrics(BaseModel):
     """A run's outcome and evidence, as plain values."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     workload: str
     outcome: Literal["promoted", "waiting", "nothing-to-do", "rejected", "failed"]

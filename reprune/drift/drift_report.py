@@ -20,7 +20,7 @@ Method = Literal[
 class Effect(BaseModel):
     """How far one column moved, whether or not that is more than chance; from all rows."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     psi: float
     """Population stability index over tenths of the reference, or over categories; missing values are one more."""
@@ -40,7 +40,7 @@ class Effect(BaseModel):
 class DriftTest(BaseModel):
     """One test of one window."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     name: str
     """What was compared: a column, or a whole group jointly."""
@@ -63,7 +63,7 @@ class DriftTest(BaseModel):
 class Histogram(BaseModel):
     """One column's distribution in reference and window."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     name: str
     categorical: bool
@@ -78,7 +78,7 @@ class Histogram(BaseModel):
 class Quality(BaseModel):
     """Accuracy of a window; intervals are of 95 %."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     reference: float
     """Accuracy on the reference."""
@@ -99,7 +99,7 @@ class Quality(BaseModel):
 class DriftReport(BaseModel):
     """What moved, and whether that is more than chance."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     verdict: Literal["drift", "no drift", "inconclusive"]
     summary: str

@@ -46,7 +46,7 @@ class Check(BaseModel):
         examples: Examples it was measured on.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     name: str
     family: str
@@ -108,7 +108,7 @@ class Verdict(BaseModel):
         examples: Examples of the test split that quality was judged on.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     passed: bool
     summary: str

@@ -56,7 +56,10 @@ def harmless_config(values: dict[str, Any], *, key: str) -> dict[str, Any]:
     Raises:
         InputError: A key names code, a file or a download that the model could not be built without.
     """
-    return {name: _harmless(name, value, values, key) for name, value in values.items() if name not in _ORIGINS}
+    for path, value in (leaf for name in values if not isinstance(name, str) for leaf in _leaves(name)):
+        if _is_place(path, value):
+            _refuse("a key", value, "a file or a download", key, "Write a function of your own that builds the model.")
+    return {name: _harmless(str(name), value, values, key) for name, value in values.items() if name not in _ORIGINS}
 
 
 def _harmless(name: str, value: Any, beside: dict[str, Any], key: str) -> Any:
@@ -72,8 +75,8 @@ def _harmless(name: str, value: Any, beside: dict[str, Any], key: str) -> Any:
         _refuse(name, value, "a model that is looked up on a hub", key, "Save the model with its backbone_config.")
     if isinstance(value, dict):
         return harmless_config(value, key=key)
-    if isinstance(value, list):
-        return [_harmless(name, item, beside, key) for item in value]
+    if isinstance(value, list | tuple | set | frozenset):
+        return type(value)(_harmless(name, item, beside, key) for item in value)
     if _is_place(name, value):
         _refuse(name, value, "a file or a download", key, "Write a function of your own that builds the model.")
     return value
@@ -97,11 +100,13 @@ def _is_place(path: str, value: Any) -> bool:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the plain values within JSON, each with its path."""
+    """Yield the plain values within arguments, keys that are no text among them, each with its path."""
     if isinstance(value, dict):
         for name, item in value.items():
+            if not isinstance(name, str):
+                yield from _leaves(name, path)
             yield from _leaves(item, f"{path}.{name}" if path else str(name))
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
             yield from _leaves(item, path)
     else:

@@ -1,7 +1,6 @@
 """How a dense model is built again: an entry point and arguments that JSON can hold, proven before they are written."""
 
 import inspect
-import json
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from reprune import strict_json
 from reprune.config import entry_points
 from reprune.errors import InputError, RepruneError
 from reprune.pruning.bundle_allowlist import Allowlist
@@ -62,20 +62,15 @@ def of_model(model: nn.Module, entry_point: str | None, arguments: dict[str, Any
     """Return the factory of a model: what the user named, or its own class.
 
     Raises:
-        InputError: The class cannot be imported by name, or the arguments are nothing that JSON can hold.
+        InputError: The class cannot be imported by name, or an argument cannot be written as JSON.
     """
     if entry_point is None:
         entry_point = _class_of(model)
         if arguments is None and getattr(type(model), "config_class", None) is not None:
             arguments = {"config": model.config.to_dict()}  # type: ignore[operator, union-attr]
-    try:
-        given = json.loads(json.dumps(arguments or {}))
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"arguments cannot be written as JSON: {error}.",
-            "Pass numbers, text, lists and dicts; name a function of your own as factory that makes the rest of them.",
-        ) from None
-    return Factory(entry_point, given)
+    remedy = "Pass numbers, text, lists, tuples and dicts; the factory can be a function of your own that makes others."
+    written = strict_json.encode(arguments or {}, "arguments", remedy=remedy)
+    return Factory(entry_point, strict_json.decode(written, "arguments"))
 
 
 def _class_of(model: nn.Module) -> str:
@@ -102,7 +97,7 @@ def check(model: nn.Module, factory: Factory, recipe: Recipe | None) -> None:
         except RepruneError as error:
             raise InputError(
                 f"{factory.entry_point} does not build the dense model that this one was cut from: {error.message}",
-                f"{PASS_FACTORY}{_signature(factory)}",
+                f"{PASS_FACTORY}{signature(factory)}",
             ) from None
     problems = _differences(model, again)
     if problems:
@@ -110,7 +105,7 @@ def check(model: nn.Module, factory: Factory, recipe: Recipe | None) -> None:
         cut = "" if recipe is not None else " Nothing is known of a cut; pass recipe= if there was one."
         raise InputError(
             f"{factory.entry_point} builds another model than the one to save: {shown}.{cut}",
-            f"{PASS_FACTORY}{_signature(factory)}",
+            f"{PASS_FACTORY}{signature(factory)}",
         )
     for text in _settings(model, again):
         warnings.warn(f"{factory.entry_point} builds the model with {text}; pass arguments={{...}}", stacklevel=3)
@@ -127,10 +122,11 @@ def _rebuilt(model: nn.Module, factory: Factory) -> nn.Module:
         try:
             return factory.build(key="factory")
         except InputError as error:
-            raise InputError(error.message, f"{PASS_FACTORY}{_signature(factory)}") from error.__cause__
+            raise InputError(error.message, f"{PASS_FACTORY}{signature(factory)}") from error.__cause__
 
 
-def _signature(factory: Factory) -> str:
+def signature(factory: Factory) -> str:
+    """Return what a factory takes, for messages; nothing if that is unknown."""
     try:
         function = entry_points.resolve(factory.entry_point, key="factory")
         names = [f"{parameter}" for parameter in inspect.signature(function).parameters.values()]
@@ -159,7 +155,8 @@ def _differences(model: nn.Module, again: nn.Module) -> list[str]:
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    """Return the shapes of a model's tensors; its state may hold something else, which no file of tensors takes."""
+    return {name: tuple(value.shape) for name, value in model.state_dict().items() if torch.is_tensor(value)}
 
 
 def _shown(module: nn.Module | None) -> str:

@@ -48,7 +48,13 @@ def run(step: Step, *, dense: Path, pruned: Path, candidate: Path, report: Path)
     after = validation_score(step, model)
     lineage = parent.lineage | {"finetune": history.model_dump()["epochs"], "parent": parent.files, "cost": costs}
     bundle.save(
-        model, candidate, factory=workload.model, recipe=bundle.recipe_of(pruned), quantized=quantized, **lineage
+        model,
+        candidate,
+        factory=workload.model,
+        recipe=bundle.recipe_of(pruned),
+        quantized=quantized,
+        inputs=step.data.example(),
+        **lineage,
     )
     report.write_text(pages.training("Fine-tuning", history, step.task.metric, aware.statement if aware else ""))
     told = history.model_dump()

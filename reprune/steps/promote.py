@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reprune import hashing
+from reprune import hashing, strict_json
 from reprune.drift.dataset import freeze_reference
 from reprune.errors import IntegrityError, StoreError
 from reprune.gate import serving_probe
@@ -33,7 +33,7 @@ def run(step: Step, *, candidate: Path, exported: Path, verdict: Path, report: P
     gate = step.records()["gate"]
     judged, served = _verdict_on(candidate, exported, verdict, gate["verdict_sha256"])
     lineage = {
-        **bundle.Description.read(candidate).lineage,
+        **strict_json.encode(bundle.Description.read(candidate).lineage, "lineage"),
         "workload": step.workload.model_dump(mode="json", exclude_defaults=True),
         "run": step.run,
         "comparison": gate["comparison"],

@@ -45,7 +45,8 @@ def run(step: Step, *, dense: Path, sensitivity: Path, profiles: list[str], prun
         "replayed": warm.version if warm.accepted else None,
         "replayed_weights": warm.weights if warm.accepted else None,
     }
-    bundle.save(outcome.model, pruned, factory=step.workload.model, recipe=outcome.recipe, **lineage)
+    example = step.data.example()
+    bundle.save(outcome.model, pruned, factory=step.workload.model, recipe=outcome.recipe, inputs=example, **lineage)
     step.record = {
         "sensitivity": pruner.analyzed.model_dump(mode="json") if pruner.analyzed else None,
         "plan": plan.model_dump(mode="json") if plan else None,

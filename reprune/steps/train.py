@@ -37,7 +37,8 @@ def run(step: Step, *, validation: Path, dense: Path, report: Path) -> None:
     step.progress("evaluating")
     accuracy = float(scores(model, step.data.batches("test"), step.task).mean())
     made = origin | {"train": workload.train.decisive(), "cost": {"train": cost}}
-    bundle.save(model, dense, factory=workload.model, history=history.model_dump()["epochs"], **made)
+    made |= {"history": history.model_dump()["epochs"]}
+    bundle.save(model, dense, factory=workload.model, inputs=step.data.example(), **made)
     if not workload.weights:
         keep(step.store, workload.name, dense)
     report.write_text(pages.training("Dense model", history, step.task.metric))

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class Epoch(BaseModel):
     """One pass over the train split."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     epoch: int
     loss: float
@@ -22,7 +22,7 @@ class Epoch(BaseModel):
 class Incident(BaseModel):
     """Something that the training survived, and how."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     kind: Literal["diverged", "out-of-memory"]
     epoch: int

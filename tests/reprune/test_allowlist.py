@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reprune
-from reprune import hashing
+from reprune import hashing, strict_json
 from reprune.errors import InputError, RepruneError
 from reprune.pruning import bundle
 from reprune.pruning.bundle_allowlist import Allowlist
@@ -108,7 +108,8 @@ def write(folder, model, arguments=None, **lineage):
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "weights.safetensors"
     safetensors.torch.save_file({"layer.weight": torch.zeros(3, 4), "layer.bias": torch.zeros(3)}, weights)
-    described = {"format": 1, "model": model, "arguments": arguments or {}, "parameters": 15, "lineage": lineage}
+    exact = strict_json.encode(arguments or {}, "arguments")
+    described = {"format": 1, "model": model, "arguments": exact, "parameters": 15, "lineage": lineage}
     files = {weights.name: hashing.of_file(weights)}
     (folder / "bundle.json").write_text(json.dumps(described | {"files": files}))
     return folder
@@ -324,6 +325,11 @@ def test_what_no_loader_can_allow(name, whole, tmp_path):
         {"names": ["https://example.org/x"]},
         {"name": "C:\\x"},
         {"trust_remote_code": True},
+        {"names": ("x", "org/model")},
+        {"stages": [({"path": "x.pt"}, 1)]},
+        {"labels": {1: "org/model"}},
+        {"labels": {("org/model", 2): 1}},
+        {"pretrained": (True,)},
     ],
 )
 def test_arguments_that_name_files_or_downloads_are_for_the_loader_to_allow(arguments, tmp_path, shop):
@@ -381,6 +387,10 @@ def test_layers_of_torch_take_numbers_and_nothing_else(tmp_path):
     folder = write(tmp_path / "c", "torch.nn:Linear", {"in_features": 4, "out_features": 3, "device": "cuda"})
     with pytest.raises(InputError, match="nothing but numbers"):
         reprune.load(folder, allow=["torch.nn"])
+    for hidden in (("cuda",), {1: "cuda"}, {("cuda", 1): 1}):
+        folder = write(tmp_path / "d", "torch.nn:Linear", {"in_features": 4, "out_features": 3, "device": hidden})
+        with pytest.raises(InputError, match="nothing but numbers"):
+            reprune.load(folder, allow=["torch.nn"])
 
 
 def test_the_workloads_that_ship_are_allowed(tmp_path):
@@ -416,7 +426,7 @@ class TestTransformers:
 
     def rewritten(self, folder, **keys):
         raw = json.loads((folder / "bundle.json").read_text())
-        raw["arguments"]["config"] |= keys
+        raw["arguments"]["config"] |= strict_json.encode(keys, "config")
         (folder / "bundle.json").write_text(json.dumps(raw))
         return folder
 
@@ -458,6 +468,11 @@ class TestTransformers:
             {"architecture": "hf-hub:org"},
             {"model_args": {"checkpoint_path": "x.pt"}},
             {"anything": "/etc/passwd"},
+            {"names": ("x", "/etc/passwd")},
+            {"layers": ({"attn_implementation": "org/kernel"},)},
+            {"labels": {1: {"vocab_file": "vocab.txt"}}},
+            {"labels": {1: "/etc/passwd"}},
+            {"labels": {("/etc/passwd", 1): 1}},
         ],
     )
     def test_keys_that_would_fetch_are_refused(self, saved, keys):
@@ -475,6 +490,7 @@ class TestTransformers:
             {"pretraining_tp": 1},
             {"drop_path_rate": 0.1},
             {"use_pretrained_backbone": True},
+            {"sizes": (1, 2), "names": {1: "a"}},
         ],
     )
     def test_keys_that_fetch_nothing_stay(self, saved, keys):

@@ -16,7 +16,7 @@ _KINDS = (InputError, StepError, StoreError, NotFoundError, ConflictError, Integ
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Setup(_Line):

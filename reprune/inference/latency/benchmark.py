@@ -47,7 +47,7 @@ class ModelTiming(BaseModel):
         warm_up_calls: Inferences made before, until latency had settled.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     p50_seconds: Estimate
     p95_seconds: Estimate
@@ -76,7 +76,7 @@ class Benchmark(BaseModel):
         pinned_cores: Cores that the process was bound to; none where the system does not let it choose.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     target: Target
     machine: Machine

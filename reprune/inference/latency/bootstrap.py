@@ -18,7 +18,7 @@ CONFIDENCE = 0.95
 class Estimate(BaseModel):
     """A number with its 95 % confidence interval."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     value: float
     low: float

@@ -19,7 +19,7 @@ class Axis(BaseModel):
         block: Widths are rounded up to it inside the kernel, so a smaller step saves nothing; at least the quantum.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     quantum: int = 1
     block: int = 1
@@ -51,7 +51,7 @@ class OperatorLatency(BaseModel):
         diagonal: Whether both widths are always the same, as in a depthwise convolution.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     input: Axis
     output: Axis
@@ -95,7 +95,7 @@ class LatencyTable(BaseModel):
         overhead_seconds: What one call of the runtime takes when there is nothing to compute.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     key: str
     target: Target

@@ -22,7 +22,7 @@ class Load(BaseModel):
         contended: Whether the others left fewer cores than the measurement had threads.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     load_average: float | None
     other_cores: float | None

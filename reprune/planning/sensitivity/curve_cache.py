@@ -32,7 +32,7 @@ class Reference(BaseModel):
         fisher: Fisher information of each cell's gate, ``[cells]``.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     order: tuple[int, ...]
     fisher: tuple[float, ...]
@@ -66,7 +66,7 @@ class Kept(BaseModel):
         references: By group.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     model_digest: str
     sensitivity: Sensitivity

@@ -24,7 +24,7 @@ class CurvePoint(BaseModel):
         examples: Examples that it was measured on; 0 where it lies between measured widths.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     width: int
     loss_increase: float
@@ -41,7 +41,7 @@ class Curve(BaseModel):
         points: By ascending width.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     dense_width: int
     points: tuple[CurvePoint, ...]
@@ -88,7 +88,7 @@ class Sensitivity(BaseModel):
         exhaustive_layer_evaluations: What running the whole model at every width on every example would have cost.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     criterion: str
     examples: int
