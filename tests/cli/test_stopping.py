@@ -13,7 +13,7 @@ RUN = """
 
     from rich.console import Console
 
-    from reprune.cli import stopping
+    from reprune.cli import signals
     from reprune.cli.run import execute
 
     def pipeline(scratch):
@@ -25,7 +25,7 @@ RUN = """
         if sys.argv[1] == "twice":
             time.sleep(60)  # for a step that takes its time
 
-    stopping.listen()
+    signals.listen()
     execute(Console(), SimpleNamespace(name="stopped"), "store", pipeline)
     """
 
@@ -46,7 +46,7 @@ def test_a_signal_ends_the_run_even_where_what_it_raises_is_lost(tmp_path, numbe
 
 
 def test_what_was_to_be_ignored_from_the_start_still_is():
-    text = "import os, signal; from reprune.cli import stopping; stopping.listen(); os.kill(os.getpid(), signal.SIGINT)"
+    text = "import os, signal; from reprune.cli import signals; signals.listen(); os.kill(os.getpid(), signal.SIGINT)"
     ignoring = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {text}; print('went on')"
     done = subprocess.run([sys.executable, "-c", ignoring], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == "went on\n"

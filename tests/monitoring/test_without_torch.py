@@ -26,7 +26,7 @@ sys.meta_path.insert(0, Absent())
 WORK = """
 import sys
 import reprune.monitoring.kubeflow, reprune.monitoring.service
-from reprune import workload
+from reprune.config import loading
 from reprune.monitoring import status
 from reprune.monitoring.launchers import DryRun
 from reprune.monitoring.monitor import Monitor
@@ -34,7 +34,7 @@ from reprune.storage.uri import open_store
 from reprune.drift.monitor.metrics import registry_of
 
 raw = {"name": "signals", "model": "nowhere:build", "data": "nowhere:load"} | eval(sys.argv[2])
-watched = workload.parse(raw, origin="a test")
+watched = loading.parse(raw, origin="a test")
 monitor = Monitor(watched, open_store(sys.argv[1]), DryRun())
 monitor.look()
 registry_of(watched, monitor.snapshot())

@@ -556,7 +556,7 @@ class TestTheWorkingFolder:
 
     def test_the_code_folder_of_a_workload_is_searched(self, folder):
         code = (
-            "from reprune.config.entry_points import use_code; from reprune import bundle; import sys; "
+            "from reprune.config.entry_points import use_code; from reprune.pruning import bundle; import sys; "
             "use_code(sys.argv[1]); "
             "bundle.load('.', allow=['beside:Net'])"
         )

@@ -133,7 +133,7 @@ def _page(results: Results, title: str, notes: Sequence[str]) -> str:
             html = view.render({"section": section, "section_loop": {"index": f"{name}-{i}"}})  # type: ignore[no-untyped-call]
             rendered.append(Markup(_SCRIPT.sub("", html)))
         splits.append({"name": name, "result": result, "sections": rendered})
-    loader = PackageLoader("reprune.validation", ".")
+    loader = PackageLoader("reprune.data.validation", ".")
     template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html")
     return template.render(title=title, splits=splits, notes=notes)
 

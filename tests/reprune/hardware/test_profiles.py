@@ -82,8 +82,8 @@ def test_another_runtimes_table_is_never_used(machine_of, folder, conv, monkeypa
     machine_of(planted)
     older = replace(machine(), runtime="onnxruntime 1.2.3")
     with monkeypatch.context() as patch:
-        for module in ("profiles", "profile"):
-            patch.setattr(f"reprune.hardware.{module}.machine", lambda: older)
+        for module in ("profile_store", "profiler"):
+            patch.setattr(f"reprune.inference.latency.{module}.machine", lambda: older)
         before = complete(folder, [conv(32, 32)], Target())
     assert before.key != KEY
     now = complete(folder, [conv(32, 32)], Target())

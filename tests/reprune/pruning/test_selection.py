@@ -247,7 +247,7 @@ class TestInPlace:
             raise PruningError("no")
 
         analyze(dense, INPUT)
-        monkeypatch.setattr("reprune.pruning.prune.oracle.verify", refuse)
+        monkeypatch.setattr("reprune.pruning.verify.verify", refuse)
         assert verify.verify is refuse
         with pytest.raises(PruningError):
             prune(dense, INPUT, ratio=0.5, inplace=True)

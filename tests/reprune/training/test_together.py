@@ -151,13 +151,14 @@ def test_processes_that_are_stopped_are_taken_up_by_another_number(work, tmp_pat
         textwrap.dedent(
             """
             import json, sys, torch
-            from reprune import bundle, entrypoints
+            from reprune.config import entry_points
+            from reprune.pruning import bundle
             from reprune.errors import RepruneError
             from reprune.training.job import Job
             from reprune.training.launcher import learn_together
 
             job = Job.model_validate_json(open(sys.argv[1]).read())
-            entrypoints.use_code(job.workload["code"])
+            entry_points.use_code(job.workload["code"])
             torch.manual_seed(3)
             model = bundle.build(job.workload["model"], key="model")
             try:
